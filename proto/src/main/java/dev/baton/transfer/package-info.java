@@ -1,0 +1,5 @@
+/** Files over presigned URLs: checksummed, resumable, multipart. */
+@NullMarked
+package dev.baton.transfer;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,35 @@
+package dev.baton.worker.data;
+
+import java.nio.ByteBuffer;
+
+/** One global batch, in the order its samples are trained. The consumer releases it once. */
+public interface Batch {
+  /** The epoch it belongs to, from 1; 0 in an evaluation. */
+  int epoch();
+
+  /**
+   * The step that it makes, from 1, over all epochs; in an evaluation the batch's number, from 1.
+   */
+  long step();
+
+  /** Samples in it. */
+  int samples();
+
+  /**
+   * Where the shards begin and end: shard v holds samples [bounds[v], bounds[v + 1]); V + 1
+   * entries. Not to be changed.
+   */
+  int[] shardBounds();
+
+  /**
+   * {@code [samples, *xShape]} in native byte order, direct, from position 0 to its limit. Valid
+   * until released.
+   */
+  ByteBuffer x();
+
+  /** {@code [samples]} int64, or {@code [samples, 1]} float32; likewise. */
+  ByteBuffer y();
+
+  /** Gives the buffers back. */
+  void release();
+}

@@ -1,0 +1,87 @@
+package dev.baton.worker.trainer;
+
+import dev.baton.worker.data.Batch;
+import java.nio.ByteBuffer;
+import java.util.List;
+
+/**
+ * The model, its optimizer and the device they live on, as the training run sees them: the port
+ * behind which native code stands. One thread calls it. The complete state of a run is {@link
+ * #layout} plus the three {@link Sums}.
+ */
+public interface Engine extends AutoCloseable {
+
+  /**
+   * Sums that accumulate on the device, in float64, in shard order, and are read only when asked.
+   */
+  enum Sums {
+    /** Since the last log point. */
+    LOG,
+    /** Since the epoch's begin. */
+    EPOCH,
+    /** Of the evaluation that runs. */
+    EVAL
+  }
+
+  /**
+   * Values of a {@link Sums}.
+   *
+   * @param loss the sum over samples of each one's loss; not finite once a loss was not
+   * @param correct samples classified right; 0 where the loss is no classification's
+   * @param samples how many there were
+   */
+  record Totals(double loss, double correct, double samples) {
+    public static final Totals ZERO = new Totals(0, 0, 0);
+  }
+
+  /**
+   * What results are exact within: CPU model and threads or GPU model and library versions, and the
+   * libtorch build.
+   */
+  String kind();
+
+  /**
+   * Every tensor of the state: the state dict in the module's order (parameters and buffers
+   * interleaved as Python's {@code state_dict()} has them), then the optimizer's, all of them there
+   * from the start (zeros before step 1).
+   */
+  List<TensorInfo> layout();
+
+  /**
+   * Copies the state to host memory: one direct buffer of native byte order for each of {@link
+   * #layout}, filled from its position 0. Returns when the copies are whole.
+   */
+  void copyStateTo(List<ByteBuffer> target);
+
+  /** Replaces the state; the buffers as in {@link #copyStateTo}. */
+  void restoreState(List<ByteBuffer> source);
+
+  /**
+   * One optimizer step on a global batch, cut into the job's shards by {@link Batch#shardBounds}.
+   * Adds to LOG and EPOCH. The batch may be released when this returns.
+   *
+   * @throws TrainingException for what the user's model and data make fail
+   */
+  void trainStep(Batch batch);
+
+  /** Adds a batch to EVAL (and to the per-class counts), in eval mode and without gradients. */
+  void evalBatch(Batch batch);
+
+  /** Reads a sum (waits for the device). */
+  Totals read(Sums sums);
+
+  /** Sets a sum, to zero or to what a checkpoint held. */
+  void set(Sums sums, Totals totals);
+
+  /**
+   * Correct and seen samples of each class since EVAL was last set to zero: {@code [classes][2]};
+   * empty for MSE.
+   */
+  double[][] evalByClass();
+
+  /** The model as a dozen lines of Python that define {@code net}, with this state dict. */
+  String pythonModule();
+
+  @Override
+  void close();
+}
