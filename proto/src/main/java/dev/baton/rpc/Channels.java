@@ -1,0 +1,110 @@
+package dev.baton.rpc;
+
+import dev.baton.v1.DatasetServiceGrpc;
+import dev.baton.v1.WorkerServiceGrpc;
+import io.grpc.CallOptions;
+import io.grpc.Channel;
+import io.grpc.ChannelCredentials;
+import io.grpc.ClientCall;
+import io.grpc.ClientInterceptor;
+import io.grpc.Grpc;
+import io.grpc.InsecureChannelCredentials;
+import io.grpc.ManagedChannel;
+import io.grpc.Metadata;
+import io.grpc.MethodDescriptor;
+import io.grpc.MethodDescriptor.MethodType;
+import io.grpc.ServerBuilder;
+import io.grpc.stub.MetadataUtils;
+import java.time.Duration;
+import java.util.Set;
+import java.util.concurrent.TimeUnit;
+
+/** Opens channels to a coordinator, and gives a server the settings that fit them. */
+public final class Channels {
+  /** What both sides receive at most in one message. */
+  public static final int MAX_MESSAGE_BYTES = 4 << 20;
+
+  /** {@code authorization: Bearer TOKEN}. */
+  public static final Metadata.Key<String> AUTHORIZATION =
+      Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
+
+  // A client pings after this much silence; grpc-java refuses less than 10 s on that side.
+  private static final Duration CLIENT_KEEP_ALIVE = Duration.ofSeconds(10);
+  // Shorter than the clients', or the server would hang up on them for pinging too often.
+  private static final Duration PERMITTED_KEEP_ALIVE = Duration.ofSeconds(5);
+  private static final Duration KEEP_ALIVE_TIMEOUT = Duration.ofSeconds(5);
+
+  private static final Duration UNARY_DEADLINE = Duration.ofSeconds(10);
+  private static final Duration LONG_DEADLINE = Duration.ofMinutes(10);
+  // Calls in which the store may copy a large object.
+  private static final Set<String> LONG_CALLS =
+      Set.of(
+          WorkerServiceGrpc.getCommitCheckpointMethod().getFullMethodName(),
+          WorkerServiceGrpc.getFinishAttemptMethod().getFullMethodName(),
+          DatasetServiceGrpc.getCommitDatasetMethod().getFullMethodName());
+
+  private Channels() {}
+
+  /**
+   * A channel that names its token in each call, gives each unary call that has no deadline the
+   * contract's, and notices a dead peer within 15 s. The caller shuts it down.
+   *
+   * @param hostPort as {@link HostPort#parse} reads it
+   * @throws IllegalArgumentException where the address or the token cannot be one
+   */
+  public static ManagedChannel open(String hostPort, String token) {
+    HostPort address = HostPort.parse(hostPort);
+    return Grpc.newChannelBuilderForAddress(address.host(), address.port(), transportSecurity())
+        .keepAliveTime(CLIENT_KEEP_ALIVE.toNanos(), TimeUnit.NANOSECONDS)
+        .keepAliveTimeout(KEEP_ALIVE_TIMEOUT.toNanos(), TimeUnit.NANOSECONDS)
+        .maxInboundMessageSize(MAX_MESSAGE_BYTES)
+        .intercept(bearer(token), deadlines())
+        .build();
+  }
+
+  // The one place that decides how connections are secured.
+  private static ChannelCredentials transportSecurity() {
+    return InsecureChannelCredentials.create();
+  }
+
+  /** Lets clients ping as {@link #open} makes them, finds dead ones likewise, limits messages. */
+  public static <T extends ServerBuilder<T>> T configure(T server) {
+    return server
+        .permitKeepAliveTime(PERMITTED_KEEP_ALIVE.toNanos(), TimeUnit.NANOSECONDS)
+        .permitKeepAliveWithoutCalls(true)
+        .keepAliveTime(CLIENT_KEEP_ALIVE.toNanos(), TimeUnit.NANOSECONDS)
+        .keepAliveTimeout(KEEP_ALIVE_TIMEOUT.toNanos(), TimeUnit.NANOSECONDS)
+        .maxInboundMessageSize(MAX_MESSAGE_BYTES);
+  }
+
+  /** Names the token in each call. */
+  public static ClientInterceptor bearer(String token) {
+    if (token.isEmpty() || !token.chars().allMatch(c -> c > ' ' && c < 0x7f)) {
+      throw new IllegalArgumentException(
+          token.isEmpty()
+              ? "the token is empty"
+              : "the token holds a blank or a character beyond ASCII;"
+                  + " expected it as 'baton token create' printed it");
+    }
+    Metadata headers = new Metadata();
+    headers.put(AUTHORIZATION, "Bearer " + token);
+    return MetadataUtils.newAttachHeadersInterceptor(headers);
+  }
+
+  /** Gives each unary call without a deadline the one that the contract names. */
+  public static ClientInterceptor deadlines() {
+    return new ClientInterceptor() {
+      @Override
+      public <Q, R> ClientCall<Q, R> interceptCall(
+          MethodDescriptor<Q, R> method, CallOptions options, Channel next) {
+        if (method.getType() != MethodType.UNARY || options.getDeadline() != null) {
+          return next.newCall(method, options);
+        }
+        Duration deadline =
+            LONG_CALLS.contains(method.getFullMethodName()) ? LONG_DEADLINE : UNARY_DEADLINE;
+        return next.newCall(
+            method, options.withDeadlineAfter(deadline.toNanos(), TimeUnit.NANOSECONDS));
+      }
+    };
+  }
+}
