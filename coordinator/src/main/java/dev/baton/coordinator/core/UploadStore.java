@@ -1,0 +1,24 @@
+package dev.baton.coordinator.core;
+
+import java.util.List;
+import java.util.Optional;
+
+/** Objects. As {@link JobStore}: on the core's thread, inside its transaction. */
+public interface UploadStore {
+  void insert(Upload upload);
+
+  Optional<Upload> find(String uploadId);
+
+  void setMultipartId(String uploadId, String multipartId);
+
+  void setState(String uploadId, Upload.State state);
+
+  /**
+   * What the sweep may take: what is DISCARDED; what is OPEN and belongs to a term older than its
+   * job's newest; what is OPEN and was created before {@code openBeforeMs}.
+   */
+  List<Upload> sweepable(long openBeforeMs, int limit);
+
+  /** Forgets an upload whose object is gone. */
+  void delete(String uploadId);
+}
