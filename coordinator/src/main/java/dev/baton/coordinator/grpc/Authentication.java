@@ -1,0 +1,120 @@
+package dev.baton.coordinator.grpc;
+
+import dev.baton.coordinator.auth.Tokens;
+import dev.baton.coordinator.core.Token;
+import dev.baton.coordinator.core.Token.Role;
+import dev.baton.rpc.Channels;
+import dev.baton.v1.AdminServiceGrpc;
+import dev.baton.v1.DatasetServiceGrpc;
+import dev.baton.v1.JobServiceGrpc;
+import dev.baton.v1.WorkerServiceGrpc;
+import io.grpc.Context;
+import io.grpc.Contexts;
+import io.grpc.Metadata;
+import io.grpc.MethodDescriptor;
+import io.grpc.ServerCall;
+import io.grpc.ServerCallHandler;
+import io.grpc.ServerInterceptor;
+import io.grpc.Status;
+import java.time.Instant;
+import java.util.EnumSet;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.LongSupplier;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Lets a call through only with a good token whose role may make it. Keeps in the call's context
+ * the host by which the caller reached the coordinator.
+ */
+public final class Authentication implements ServerInterceptor {
+  /** The host of the call's {@code :authority}, without the port. */
+  static final Context.Key<String> HOST = Context.key("baton-host");
+
+  private static final String BEARER = "Bearer ";
+
+  private final Tokens tokens;
+  private final LongSupplier nowMs;
+
+  /**
+   * @param nowMs milliseconds since the epoch
+   */
+  public Authentication(Tokens tokens, LongSupplier nowMs) {
+    this.tokens = tokens;
+    this.nowMs = nowMs;
+  }
+
+  /** The roles that may call a method; none for one that nobody has thought about. */
+  static Set<Role> rolesOf(MethodDescriptor<?, ?> method) {
+    String service = String.valueOf(method.getServiceName());
+    return switch (service) {
+      case JobServiceGrpc.SERVICE_NAME, DatasetServiceGrpc.SERVICE_NAME ->
+          EnumSet.of(Role.ADMIN, Role.USER);
+      case WorkerServiceGrpc.SERVICE_NAME -> EnumSet.of(Role.ADMIN, Role.WORKER);
+      case AdminServiceGrpc.SERVICE_NAME ->
+          "ListWorkers".equals(method.getBareMethodName())
+              ? EnumSet.of(Role.ADMIN, Role.USER)
+              : EnumSet.of(Role.ADMIN);
+      default -> EnumSet.noneOf(Role.class);
+    };
+  }
+
+  @Override
+  public <Q, A> ServerCall.Listener<Q> interceptCall(
+      ServerCall<Q, A> call, Metadata headers, ServerCallHandler<Q, A> next) {
+    Optional<Status> refusal =
+        refusal(headers.get(Channels.AUTHORIZATION), call.getMethodDescriptor());
+    if (refusal.isPresent()) {
+      call.close(refusal.get(), new Metadata());
+      return new ServerCall.Listener<>() {};
+    }
+    Context context = Context.current().withValue(HOST, hostOf(call.getAuthority()));
+    return Contexts.interceptCall(context, call, headers, next);
+  }
+
+  private Optional<Status> refusal(@Nullable String header, MethodDescriptor<?, ?> method) {
+    if (header == null || !header.startsWith(BEARER)) {
+      return Optional.of(
+          Status.UNAUTHENTICATED.withDescription(
+              "no token: send 'authorization: Bearer TOKEN' (BATON_TOKEN or the token file)"));
+    }
+    Optional<Token> token = tokens.find(header.substring(BEARER.length()).strip());
+    if (token.isEmpty()) {
+      return Optional.of(
+          Status.UNAUTHENTICATED.withDescription("this coordinator does not know the token"));
+    }
+    Token known = token.get();
+    if (Tokens.isExpired(known, nowMs.getAsLong())) {
+      return Optional.of(
+          Status.UNAUTHENTICATED.withDescription(
+              "token "
+                  + known.id()
+                  + " expired at "
+                  + Instant.ofEpochMilli(known.expiresAtMs())
+                  + "; ask for a new one (baton token create)"));
+    }
+    Set<Role> allowed = rolesOf(method);
+    if (!allowed.contains(known.role())) {
+      return Optional.of(
+          Status.PERMISSION_DENIED.withDescription(
+              "a token of role "
+                  + Tokens.label(known.role())
+                  + " cannot call "
+                  + method.getBareMethodName()
+                  + (allowed.isEmpty()
+                      ? ""
+                      : "; it takes role "
+                          + String.join(" or ", allowed.stream().map(Tokens::label).toList()))));
+    }
+    return Optional.empty();
+  }
+
+  /** The host of HOST:PORT, HOST or [IPV6]:PORT, brackets kept; empty where there is none. */
+  static String hostOf(@Nullable String authority) {
+    if (authority == null) {
+      return "";
+    }
+    int colon = authority.lastIndexOf(':');
+    return colon < 0 || authority.endsWith("]") ? authority : authority.substring(0, colon);
+  }
+}

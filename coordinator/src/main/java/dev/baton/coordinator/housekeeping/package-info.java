@@ -1,0 +1,5 @@
+/** Retention and sweeps on a timer. */
+@NullMarked
+package dev.baton.coordinator.housekeeping;
+
+import org.jspecify.annotations.NullMarked;

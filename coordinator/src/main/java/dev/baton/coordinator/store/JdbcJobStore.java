@@ -1,0 +1,414 @@
+package dev.baton.coordinator.store;
+
+import dev.baton.coordinator.core.ArtifactRecord;
+import dev.baton.coordinator.core.Attempt;
+import dev.baton.coordinator.core.CheckpointRecord;
+import dev.baton.coordinator.core.End;
+import dev.baton.coordinator.core.Failures;
+import dev.baton.coordinator.core.Fence;
+import dev.baton.coordinator.core.Job;
+import dev.baton.coordinator.core.JobState;
+import dev.baton.coordinator.core.JobStore;
+import dev.baton.coordinator.core.KindHistory;
+import dev.baton.coordinator.core.Lease;
+import dev.baton.coordinator.core.Submission;
+import dev.baton.v1.AttemptOutcome;
+import dev.baton.v1.JobSpec;
+import dev.baton.v1.MetricPoint;
+import dev.baton.v1.Progress;
+import dev.baton.v1.Result;
+import java.sql.ResultSet;
+import java.sql.SQLException;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.Comparator;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+
+/** Jobs and what belongs to them, in SQL. */
+final class JdbcJobStore implements JobStore {
+  private final Sql sql;
+
+  JdbcJobStore(Sql sql) {
+    this.sql = sql;
+  }
+
+  @Override
+  public boolean insert(Job job) {
+    Submission submission = job.submission();
+    int inserted =
+        sql.update(
+            """
+            INSERT INTO job (seq, id, request_id, spec, spec_digest, created_at_ms, state, term,
+              lease_id, worker_id, worker_name, retried, abrupt_in_a_row, not_before_ms,
+              kind_first, kind_machine, kind_changed, reason, progress, ended_at_ms, result)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT (request_id) DO NOTHING
+            """,
+            concat(
+                new Object[] {
+                  submission.seq(),
+                  job.id(),
+                  submission.requestId(),
+                  submission.spec().toByteArray(),
+                  submission.specDigest(),
+                  submission.createdAtMs()
+                },
+                mutable(job)));
+    return inserted == 1;
+  }
+
+  @Override
+  public boolean update(Job next, Fence expected) {
+    int changed =
+        sql.update(
+            """
+            UPDATE job SET state = ?, term = ?, lease_id = ?, worker_id = ?, worker_name = ?,
+              retried = ?, abrupt_in_a_row = ?, not_before_ms = ?, kind_first = ?,
+              kind_machine = ?, kind_changed = ?, reason = ?, progress = ?, ended_at_ms = ?,
+              result = ?
+            WHERE id = ? AND term = ? AND lease_id = ?
+            """,
+            concat(
+                mutable(next),
+                new Object[] {expected.jobId(), expected.term(), expected.leaseId()}));
+    if (changed > 1) {
+      throw new IllegalStateException(changed + " rows have the id " + expected.jobId());
+    }
+    return changed == 1;
+  }
+
+  /** The columns from state on, in the order of both statements above. */
+  private static @Nullable Object[] mutable(Job job) {
+    Lease lease = job.lease();
+    End end = job.end();
+    Result result = end == null ? null : end.result();
+    return new @Nullable Object[] {
+      job.state().name(),
+      job.term(),
+      lease == null ? "" : lease.leaseId(),
+      lease == null ? "" : lease.workerId(),
+      lease == null ? "" : lease.workerName(),
+      job.failures().retried(),
+      job.failures().abruptInARow(),
+      job.failures().notBeforeMs(),
+      job.kind().first(),
+      job.kind().machine(),
+      job.kind().changed(),
+      job.reason(),
+      job.progress().toByteArray(),
+      end == null ? 0L : end.atMs(),
+      result == null ? null : result.toByteArray()
+    };
+  }
+
+  private static @Nullable Object[] concat(@Nullable Object[] a, @Nullable Object[] b) {
+    @Nullable Object[] both = new @Nullable Object[a.length + b.length];
+    System.arraycopy(a, 0, both, 0, a.length);
+    System.arraycopy(b, 0, both, a.length, b.length);
+    return both;
+  }
+
+  private static Job readJob(ResultSet row) throws SQLException {
+    String leaseId = row.getString("lease_id");
+    long term = row.getLong("term");
+    JobState state = JobState.valueOf(row.getString("state"));
+    byte @Nullable [] result = row.getBytes("result");
+    return new Job(
+        row.getString("id"),
+        new Submission(
+            row.getLong("seq"),
+            row.getString("request_id"),
+            Protos.parse(JobSpec.parser(), row.getBytes("spec")),
+            row.getString("spec_digest"),
+            row.getLong("created_at_ms")),
+        state,
+        term,
+        leaseId.isEmpty()
+            ? null
+            : new Lease(term, leaseId, row.getString("worker_id"), row.getString("worker_name")),
+        new Failures(
+            row.getInt("retried"), row.getInt("abrupt_in_a_row"), row.getLong("not_before_ms")),
+        new KindHistory(
+            row.getString("kind_first"),
+            row.getString("kind_machine"),
+            row.getInt("kind_changed") != 0),
+        row.getString("reason"),
+        Protos.parse(Progress.parser(), row.getBytes("progress")),
+        state.ended()
+            ? new End(
+                row.getLong("ended_at_ms"),
+                result == null ? null : Protos.parse(Result.parser(), result))
+            : null);
+  }
+
+  @Override
+  public Optional<Job> find(String jobId) {
+    return sql.first("SELECT * FROM job WHERE id = ?", JdbcJobStore::readJob, jobId);
+  }
+
+  @Override
+  public Optional<Job> findByRequest(String requestId) {
+    return sql.first("SELECT * FROM job WHERE request_id = ?", JdbcJobStore::readJob, requestId);
+  }
+
+  @Override
+  public List<Job> list(Set<JobState> states, int limit) {
+    if (states.isEmpty() || states.size() == JobState.values().length) {
+      return sql.list("SELECT * FROM job ORDER BY seq DESC LIMIT ?", JdbcJobStore::readJob, limit);
+    }
+    // One walk along the index for each state: an IN would sort every job that matches.
+    var jobs = new ArrayList<Job>();
+    for (JobState state : states) {
+      jobs.addAll(
+          sql.list(
+              "SELECT * FROM job WHERE state = ? ORDER BY seq DESC LIMIT ?",
+              JdbcJobStore::readJob,
+              state.name(),
+              limit));
+    }
+    jobs.sort(Comparator.comparingLong((Job job) -> job.submission().seq()).reversed());
+    return jobs.size() <= limit ? jobs : List.copyOf(jobs.subList(0, limit));
+  }
+
+  @Override
+  public void forEachUnfinished(Consumer<Job> each) {
+    sql.forEach(
+        """
+        SELECT * FROM job WHERE state IN ('QUEUED', 'RUNNING', 'PAUSING', 'PAUSED') ORDER BY seq
+        """,
+        JdbcJobStore::readJob,
+        each);
+  }
+
+  @Override
+  public long lastSeq() {
+    return sql.first("SELECT coalesce(max(seq), 0) FROM job", row -> row.getLong(1)).orElse(0L);
+  }
+
+  @Override
+  public void insertAttempt(Attempt attempt) {
+    sql.update(
+        """
+        INSERT INTO attempt (workers, started_at_ms, ended_at_ms, end_reason, outcome,
+          resumed_step, first_step, last_step, kind, lease_id, worker_id, worker_name, job_id, term)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        """,
+        columns(attempt));
+  }
+
+  @Override
+  public void updateAttempt(Attempt attempt) {
+    sql.update(
+        """
+        UPDATE attempt SET workers = ?, started_at_ms = ?, ended_at_ms = ?, end_reason = ?,
+          outcome = ?, resumed_step = ?, first_step = ?, last_step = ?, kind = ?, lease_id = ?,
+          worker_id = ?, worker_name = ?
+        WHERE job_id = ? AND term = ?
+        """,
+        columns(attempt));
+  }
+
+  private static Object[] columns(Attempt attempt) {
+    return new Object[] {
+      String.join("\n", attempt.workers()),
+      attempt.startedAtMs(),
+      attempt.endedAtMs(),
+      attempt.endReason(),
+      attempt.outcome().getNumber(),
+      attempt.resumedStep(),
+      attempt.firstStep(),
+      attempt.lastStep(),
+      attempt.kind(),
+      attempt.lease().leaseId(),
+      attempt.lease().workerId(),
+      attempt.lease().workerName(),
+      attempt.jobId(),
+      attempt.lease().term()
+    };
+  }
+
+  private static Attempt readAttempt(ResultSet row) throws SQLException {
+    AttemptOutcome outcome = AttemptOutcome.forNumber(row.getInt("outcome"));
+    return new Attempt(
+        row.getString("job_id"),
+        new Lease(
+            row.getLong("term"),
+            row.getString("lease_id"),
+            row.getString("worker_id"),
+            row.getString("worker_name")),
+        Lines.split(row.getString("workers")),
+        row.getLong("started_at_ms"),
+        row.getLong("ended_at_ms"),
+        row.getString("end_reason"),
+        outcome == null ? AttemptOutcome.UNRECOGNIZED : outcome,
+        row.getLong("resumed_step"),
+        row.getLong("first_step"),
+        row.getLong("last_step"),
+        row.getString("kind"));
+  }
+
+  @Override
+  public Optional<Attempt> attempt(String jobId, long term) {
+    return sql.first(
+        "SELECT * FROM attempt WHERE job_id = ? AND term = ?",
+        JdbcJobStore::readAttempt,
+        jobId,
+        term);
+  }
+
+  @Override
+  public List<Attempt> attempts(String jobId) {
+    return sql.list(
+        "SELECT * FROM attempt WHERE job_id = ? ORDER BY term", JdbcJobStore::readAttempt, jobId);
+  }
+
+  @Override
+  public void insertCheckpoint(CheckpointRecord checkpoint) {
+    sql.update(
+        """
+        INSERT INTO checkpoint (job_id, id, term, step, bytes, sha256, object_key, committed_at_ms)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+        """,
+        checkpoint.jobId(),
+        checkpoint.id(),
+        checkpoint.term(),
+        checkpoint.step(),
+        checkpoint.bytes(),
+        checkpoint.sha256(),
+        checkpoint.objectKey(),
+        checkpoint.committedAtMs());
+  }
+
+  @Override
+  public void deleteCheckpoint(CheckpointRecord checkpoint) {
+    sql.update(
+        "DELETE FROM checkpoint WHERE job_id = ? AND id = ?", checkpoint.jobId(), checkpoint.id());
+  }
+
+  @Override
+  public List<CheckpointRecord> checkpoints(String jobId) {
+    return sql.list(
+        "SELECT * FROM checkpoint WHERE job_id = ? ORDER BY step, committed_at_ms, id",
+        row ->
+            new CheckpointRecord(
+                row.getString("id"),
+                row.getString("job_id"),
+                row.getLong("term"),
+                row.getLong("step"),
+                row.getLong("bytes"),
+                row.getString("sha256"),
+                row.getString("object_key"),
+                row.getLong("committed_at_ms")),
+        jobId);
+  }
+
+  @Override
+  public void putMetrics(String jobId, List<MetricPoint> points) {
+    for (MetricPoint point : points) {
+      sql.update(
+          """
+          INSERT INTO metric_point (job_id, series, step, value, time_ms) VALUES (?, ?, ?, ?, ?)
+          ON CONFLICT (job_id, series, step) DO UPDATE
+          SET value = excluded.value, time_ms = excluded.time_ms
+          """,
+          jobId,
+          point.getSeries(),
+          point.getStep(),
+          Double.isNaN(point.getValue()) ? null : (Object) point.getValue(),
+          point.getTimeMs());
+    }
+  }
+
+  @Override
+  public void deleteMetricsBeyond(String jobId, long step) {
+    sql.update("DELETE FROM metric_point WHERE job_id = ? AND step > ?", jobId, step);
+  }
+
+  @Override
+  public List<MetricPoint> metrics(String jobId) {
+    return sql.list(
+        "SELECT series, step, value, time_ms FROM metric_point WHERE job_id = ?"
+            + " ORDER BY series, step",
+        row -> {
+          double value = row.getDouble("value");
+          return MetricPoint.newBuilder()
+              .setSeries(row.getString("series"))
+              .setStep(row.getLong("step"))
+              .setValue(row.wasNull() ? Double.NaN : value)
+              .setTimeMs(row.getLong("time_ms"))
+              .build();
+        },
+        jobId);
+  }
+
+  @Override
+  public void putArtifact(ArtifactRecord artifact) {
+    sql.update(
+        """
+        INSERT INTO artifact (job_id, name, bytes, sha256, object_key, created_at_ms)
+        VALUES (?, ?, ?, ?, ?, ?)
+        ON CONFLICT (job_id, name) DO UPDATE SET bytes = excluded.bytes, sha256 = excluded.sha256,
+          object_key = excluded.object_key, created_at_ms = excluded.created_at_ms
+        """,
+        artifact.jobId(),
+        artifact.name(),
+        artifact.bytes(),
+        artifact.sha256(),
+        artifact.objectKey(),
+        artifact.createdAtMs());
+  }
+
+  private static ArtifactRecord readArtifact(ResultSet row) throws SQLException {
+    return new ArtifactRecord(
+        row.getString("job_id"),
+        row.getString("name"),
+        row.getLong("bytes"),
+        row.getString("sha256"),
+        row.getString("object_key"),
+        row.getLong("created_at_ms"));
+  }
+
+  @Override
+  public List<ArtifactRecord> artifacts(String jobId) {
+    return sql.list(
+        "SELECT * FROM artifact WHERE job_id = ? ORDER BY name", JdbcJobStore::readArtifact, jobId);
+  }
+
+  @Override
+  public Optional<ArtifactRecord> artifact(String jobId, String name) {
+    return sql.first(
+        "SELECT * FROM artifact WHERE job_id = ? AND name = ?",
+        JdbcJobStore::readArtifact,
+        jobId,
+        name);
+  }
+
+  @Override
+  public List<String> withoutArtifact(Collection<JobState> states, String name, int limit) {
+    var found = new ArrayList<Job>();
+    for (JobState state :
+        states.isEmpty() ? EnumSet.noneOf(JobState.class) : EnumSet.copyOf(states)) {
+      found.addAll(
+          sql.list(
+              """
+              SELECT * FROM job WHERE state = ? AND NOT EXISTS (
+                SELECT 1 FROM artifact WHERE artifact.job_id = job.id AND artifact.name = ?)
+              ORDER BY seq LIMIT ?
+              """,
+              JdbcJobStore::readJob,
+              state.name(),
+              name,
+              limit));
+    }
+    return found.stream()
+        .sorted(Comparator.comparingLong(job -> job.submission().seq()))
+        .limit(limit)
+        .map(Job::id)
+        .toList();
+  }
+}

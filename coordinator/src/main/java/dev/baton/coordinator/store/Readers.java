@@ -1,0 +1,53 @@
+package dev.baton.coordinator.store;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.ArrayBlockingQueue;
+import java.util.concurrent.BlockingQueue;
+import java.util.function.Function;
+
+/**
+ * A few connections that only read, beside the one that writes. Any thread may use them; who comes
+ * when all are busy waits.
+ */
+public final class Readers implements AutoCloseable {
+  private static final int CONNECTIONS = 2;
+
+  private final List<SqliteDatabase> all = new ArrayList<>();
+  private final BlockingQueue<SqliteDatabase> idle = new ArrayBlockingQueue<>(CONNECTIONS);
+
+  /** Opens them; the file exists, with its schema. */
+  public Readers(Path file) {
+    for (int i = 0; i < CONNECTIONS; i++) {
+      all.add(SqliteDatabase.openForReading(file));
+    }
+    idle.addAll(all);
+  }
+
+  /** Reads what has been committed. {@code query} sees one state of the database throughout. */
+  public <T> T read(Function<SqliteDatabase, T> query) {
+    SqliteDatabase database;
+    try {
+      database = idle.take();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new IllegalStateException("interrupted while waiting for the database", e);
+    }
+    try {
+      database.begin();
+      try {
+        return query.apply(database);
+      } finally {
+        database.rollback();
+      }
+    } finally {
+      idle.add(database);
+    }
+  }
+
+  @Override
+  public void close() {
+    all.forEach(SqliteDatabase::close);
+  }
+}

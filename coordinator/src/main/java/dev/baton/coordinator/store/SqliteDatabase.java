@@ -1,0 +1,117 @@
+package dev.baton.coordinator.store;
+
+import dev.baton.coordinator.core.DatasetStore;
+import dev.baton.coordinator.core.JobStore;
+import dev.baton.coordinator.core.LogStore;
+import dev.baton.coordinator.core.TokenStore;
+import dev.baton.coordinator.core.Transactions;
+import dev.baton.coordinator.core.UploadStore;
+import java.nio.file.Path;
+import java.sql.DriverManager;
+import java.sql.SQLException;
+
+/**
+ * One connection to the SQLite file, and the stores over it. For one thread at a time. There is one
+ * connection that writes, the core's; any number may read.
+ *
+ * <p>WAL with {@code synchronous=FULL}: a commit returns after one fsync, and readers never wait
+ * for the writer. A transaction that wrote nothing costs no fsync.
+ */
+public final class SqliteDatabase implements Transactions, AutoCloseable {
+  private final Sql sql;
+  private final JdbcJobStore jobs;
+  private final JdbcDatasetStore datasets;
+  private final JdbcLogStore logs;
+  private final JdbcUploadStore uploads;
+  private final JdbcTokenStore tokens;
+
+  private SqliteDatabase(Sql sql) {
+    this.sql = sql;
+    jobs = new JdbcJobStore(sql);
+    datasets = new JdbcDatasetStore(sql);
+    logs = new JdbcLogStore(sql);
+    uploads = new JdbcUploadStore(sql);
+    tokens = new JdbcTokenStore(sql);
+  }
+
+  /** Opens the connection that writes; creates the file and brings its schema up to date. */
+  public static SqliteDatabase open(Path file) {
+    var sql = connect(file);
+    try {
+      sql.script(
+          """
+          PRAGMA journal_mode = WAL;
+          PRAGMA synchronous = FULL;
+          PRAGMA wal_autocheckpoint = 4000;
+          PRAGMA cache_size = -16000;
+          PRAGMA temp_store = MEMORY;
+          """);
+      Migrations.migrate(sql, "sqlite");
+      return new SqliteDatabase(sql);
+    } catch (RuntimeException e) {
+      sql.close();
+      throw e;
+    }
+  }
+
+  /** Opens a connection that only reads a file that {@link #open} has opened before. */
+  public static SqliteDatabase openForReading(Path file) {
+    var sql = connect(file);
+    sql.script(
+        """
+        PRAGMA query_only = 1;
+        PRAGMA cache_size = -4000;
+        PRAGMA temp_store = MEMORY;
+        """);
+    return new SqliteDatabase(sql);
+  }
+
+  private static Sql connect(Path file) {
+    try {
+      return new Sql(DriverManager.getConnection("jdbc:sqlite:" + file));
+    } catch (SQLException e) {
+      throw SqliteErrors.translate(e);
+    }
+  }
+
+  @Override
+  public void begin() {
+    sql.update("BEGIN");
+  }
+
+  @Override
+  public void commit() {
+    sql.update("COMMIT");
+  }
+
+  /** SQLite itself has rolled back after some failures, a full disk among them. */
+  @Override
+  public void rollback() {
+    sql.rollback();
+  }
+
+  public JobStore jobs() {
+    return jobs;
+  }
+
+  public DatasetStore datasets() {
+    return datasets;
+  }
+
+  public LogStore logs() {
+    return logs;
+  }
+
+  public UploadStore uploads() {
+    return uploads;
+  }
+
+  public TokenStore tokens() {
+    return tokens;
+  }
+
+  @Override
+  public void close() {
+    sql.close();
+  }
+}
