@@ -20,8 +20,7 @@ class DatasetDigestsTest {
     // printf 'image-folder\nab 3 B\nab 3 a\n' | sha256sum
     String expected = "72e3b8baa6bdb2ae0545eeaabe382ad7cbeae68236c62f33d2599a4fb5ed54b9";
     assertThat(
-            DatasetDigests.digest(
-                dataset.clone().addFiles(file("B")).addFiles(file("a")).build()))
+            DatasetDigests.digest(dataset.clone().addFiles(file("B")).addFiles(file("a")).build()))
         .isEqualTo(expected)
         .isEqualTo(
             DatasetDigests.digest(
@@ -36,6 +35,7 @@ class DatasetDigestsTest {
         .isEqualTo(DatasetFormat.DATASET_FORMAT_CIFAR_BINARY);
     assertThatThrownBy(() -> DatasetFormats.parse("unspecified"))
         .isInstanceOf(DatasetException.class)
-        .hasMessage("unknown data set format unspecified; known are idx, cifar-binary, image-folder");
+        .hasMessage(
+            "unknown data set format unspecified; known are idx, cifar-binary, image-folder");
   }
 }

@@ -121,7 +121,7 @@ class IdxTest {
     byte[] bytes = Files.readAllBytes(file);
     Files.write(file, Arrays.copyOf(bytes, bytes.length - 9));
     refuses("train-images-idx3-ubyte.gz is a truncated gzip file");
-    bytes[bytes.length / 2] ^= 0x55;
+    bytes[bytes.length - 6] ^= 0x55; // of the CRC
     Files.write(file, bytes);
     refuses("train-images-idx3-ubyte.gz is a damaged gzip file");
   }

@@ -30,7 +30,7 @@ record PictureDecoding(int channels, int height, int width, Resizing resize) {
     try {
       picture = resize.apply(reader.read(index).withChannels(channels));
     } catch (DatasetException e) {
-      throw TrainingException.userError(e.getMessage());
+      throw TrainingException.userError(String.valueOf(e.getMessage()));
     }
     if (picture.channels() != channels || picture.height() != height || picture.width() != width) {
       throw TrainingException.userError(

@@ -116,7 +116,6 @@ public final class SampleSources {
       if (decoding != null) {
         file = DecodedFile.openExisting(path, samples, decoding.sampleBytes());
       }
-      SampleFormat format = null;
       if (file == null || decoding == null || !file.isComplete()) {
         reader = DatasetReaders.open(dataset, Path.of(local.getDir()), splitName, decodedDir);
         checkSamples(reader, split);
@@ -130,10 +129,13 @@ public final class SampleSources {
                   path, samples, decoding.sampleBytes(), target -> writeLabels(labels, target));
         }
       }
-      format = format(dataset, decoding);
       SampleSource opened =
           new PictureSource(
-              format, file, decoding, reader, Runtime.getRuntime().availableProcessors());
+              format(dataset, decoding),
+              file,
+              decoding,
+              reader,
+              Runtime.getRuntime().availableProcessors());
       reader = null;
       file = null;
       return opened;

@@ -10,6 +10,7 @@ import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -72,6 +73,10 @@ class BatchesTest {
     return seen;
   }
 
+  private static Batch take(Batches batches) throws InterruptedException {
+    return Objects.requireNonNull(batches.next());
+  }
+
   @Test
   void everyEpochIsAPermutationOfItsOwn() throws InterruptedException {
     BatchPlan plan = new BatchPlan(1000, 7, 1, false, 3, 0);
@@ -126,12 +131,12 @@ class BatchesTest {
   void batchesKnowTheirPlace() throws InterruptedException {
     BatchPlan plan = new BatchPlan(5, 4, 2, false, 2, 0);
     try (Batches batches = new TrainBatches(new Numbers(5, -1), plan, 0, true, 2)) {
-      Batch batch = batches.next();
+      Batch batch = take(batches);
       assertThat(batch.step()).isEqualTo(2);
       assertThat(batch.epoch()).isEqualTo(1);
       assertThat(batch.shardBounds()).containsExactly(0, 1, 1);
       batch.release();
-      batch = batches.next();
+      batch = take(batches);
       assertThat(batch.step()).isEqualTo(3);
       assertThat(batch.epoch()).isEqualTo(2);
       assertThat(batch.shardBounds()).containsExactly(0, 2, 4);
@@ -142,7 +147,7 @@ class BatchesTest {
   @Test
   void evaluationTakesEverySampleOnce() throws InterruptedException {
     try (Batches batches = new EvalBatches(new Numbers(10, -1), 4, 3)) {
-      Batch first = batches.next();
+      Batch first = take(batches);
       assertThat(first.epoch()).isZero();
       assertThat(first.step()).isEqualTo(1);
       assertThat(first.shardBounds()).containsExactly(0, 2, 3, 4);
@@ -157,8 +162,8 @@ class BatchesTest {
     BatchPlan plan = new BatchPlan(1000, 1, 1, false, 1, 0);
     try (Batches batches = new TrainBatches(new Numbers(1000, -1), plan, 3, false, 1)) {
       for (int i = 0; i < 500; i++) {
-        Batch a = batches.next();
-        Batch b = batches.next();
+        Batch a = take(batches);
+        Batch b = take(batches);
         assertThat(a.x().getFloat(0)).isEqualTo(2 * i);
         b.release();
         assertThat(a.x().getFloat(0)).isEqualTo(2 * i);
@@ -187,7 +192,7 @@ class BatchesTest {
   void misuseIsToldAtOnce() throws InterruptedException {
     BatchPlan plan = new BatchPlan(1000, 1, 1, false, 1, 0);
     try (Batches batches = new TrainBatches(new Numbers(1000, -1), plan, 3, false, 1)) {
-      Batch batch = batches.next();
+      Batch batch = take(batches);
       batch.release();
       assertThatThrownBy(batch::release).isInstanceOf(IllegalStateException.class);
       assertThatThrownBy(batch::x).isInstanceOf(IllegalStateException.class);
@@ -206,8 +211,8 @@ class BatchesTest {
   void aBadSampleEndsTheBatchesBeforeItsOwn() throws InterruptedException {
     BatchPlan plan = new BatchPlan(10, 2, 1, false, 1, 0);
     try (Batches batches = new TrainBatches(new Numbers(10, 5), plan, 3, false, 1)) {
-      batches.next().release();
-      batches.next().release();
+      take(batches).release();
+      take(batches).release();
       assertThatThrownBy(batches::next)
           .isInstanceOf(TrainingException.class)
           .hasMessage("sample 5 is bad");
