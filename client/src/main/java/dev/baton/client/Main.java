@@ -1,0 +1,67 @@
+package dev.baton.client;
+
+import dev.baton.client.command.Baton;
+import dev.baton.client.command.Shell;
+import dev.baton.client.connection.Time;
+import dev.baton.client.output.Terminal;
+import dev.baton.client.output.Terminal.Screen;
+import dev.baton.rpc.Channels;
+import dev.baton.transfer.HttpObjectTransfer;
+import java.io.BufferedOutputStream;
+import java.io.FileDescriptor;
+import java.io.FileInputStream;
+import java.io.FileOutputStream;
+import java.time.Duration;
+import java.util.List;
+
+/** The client's command line. */
+public final class Main {
+  private Main() {}
+
+  /** Runs one command and exits with its code. */
+  public static void main(String[] args) {
+    // Not System.out, which hides that nobody reads it any more.
+    Terminal terminal =
+        new Terminal(
+            new BufferedOutputStream(new FileOutputStream(FileDescriptor.out)),
+            new FileOutputStream(FileDescriptor.err),
+            screen());
+    // After Ctrl-C the shell's prompt begins a line of its own.
+    Runtime.getRuntime().addShutdownHook(new Thread(terminal::finishLine));
+    Shell shell =
+        new Shell(
+            terminal,
+            new FileInputStream(FileDescriptor.in),
+            System.getenv(),
+            settings -> Channels.open(settings.coordinator(), settings.token()),
+            HttpObjectTransfer::new,
+            new SystemTime());
+    System.exit(Baton.run(shell, args));
+  }
+
+  /** What the launcher found: Java 17 cannot tell which of the streams is a terminal. */
+  private static Screen screen() {
+    List<String> terminals = List.of(System.getProperty("baton.terminals", "").split(","));
+    return new Screen(
+        terminals.contains("out"),
+        terminals.contains("err"),
+        Math.max(20, Integer.getInteger("baton.columns", 80)));
+  }
+
+  private static final class SystemTime implements Time {
+    @Override
+    public long nanos() {
+      return System.nanoTime();
+    }
+
+    @Override
+    public long millis() {
+      return System.currentTimeMillis();
+    }
+
+    @Override
+    public void sleep(Duration duration) throws InterruptedException {
+      Thread.sleep(duration.toMillis());
+    }
+  }
+}

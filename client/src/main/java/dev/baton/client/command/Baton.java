@@ -1,0 +1,158 @@
+package dev.baton.client.command;
+
+import dev.baton.client.connection.Connection;
+import dev.baton.client.connection.Settings;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ScopeType;
+
+/** The command {@code baton}: its verbs, and the options that stand with any of them. */
+@Command(
+    name = "baton",
+    description = "Trains neural networks on GPUs that may vanish.",
+    synopsisSubcommandLabel = "VERB",
+    sortOptions = false,
+    versionProvider = Version.class,
+    footer = {
+      "",
+      "And, with options of their own (baton VERB --help):",
+      "  coordinator  serves jobs, data sets and checkpoints",
+      "  worker       trains jobs on this machine",
+      "  machine      reports this machine's processors, memory and GPUs",
+      "  bench        measures: bench train, bench coordinator",
+      "",
+      "Flags win over BATON_COORDINATOR and BATON_TOKEN, which win over coordinator, token and",
+      "token_file in ~/.config/baton/config.yaml.",
+      "Exit codes: 0 done, 1 the job failed or the request was refused, 2 wrong usage or bad file,",
+      "3 cancelled, 4 timed out, 5 coordinator not reachable."
+    })
+public final class Baton extends VerbGroup {
+  /** Verbs that another part of Baton answers; known here to suggest them. */
+  static final List<String> ELSEWHERE = List.of("coordinator", "worker", "machine", "bench");
+
+  // Reading a verb's annotations takes longer than most verbs do: only those named are made.
+  private static final Map<String, Function<Baton, CommandLine>> VERBS = new LinkedHashMap<>();
+
+  static {
+    VERBS.put("submit", baton -> new CommandLine(new Submit(baton)));
+    VERBS.put("jobs", baton -> new CommandLine(new Jobs(baton)));
+    VERBS.put("show", baton -> new CommandLine(new Show(baton)));
+    VERBS.put("watch", baton -> new CommandLine(new Watch(baton)));
+    VERBS.put("logs", baton -> new CommandLine(new Logs(baton)));
+    VERBS.put("wait", baton -> new CommandLine(new Wait(baton)));
+    VERBS.put("cancel", baton -> new CommandLine(new Cancel(baton)));
+    VERBS.put("pause", baton -> new CommandLine(new Pause(baton)));
+    VERBS.put("resume", baton -> new CommandLine(new Resume(baton)));
+    VERBS.put("metrics", baton -> new CommandLine(new Metrics(baton)));
+    VERBS.put("artifacts", Artifacts::line);
+    VERBS.put("dataset", Datasets::line);
+    VERBS.put("workers", baton -> new CommandLine(new Workers(baton)));
+    VERBS.put("drain", baton -> new CommandLine(new Drain(baton)));
+    VERBS.put("token", Token::line);
+  }
+
+  private final Shell shell;
+  private @Nullable Settings settings;
+
+  @Option(
+      names = "--coordinator",
+      paramLabel = "HOST:PORT",
+      scope = ScopeType.INHERIT,
+      description = "Where the coordinator listens (default: 127.0.0.1:7070).")
+  private @Nullable String coordinator;
+
+  @Option(
+      names = "--token-file",
+      paramLabel = "FILE",
+      scope = ScopeType.INHERIT,
+      description = "A file that holds the token.")
+  private @Nullable Path tokenFile;
+
+  @Option(
+      names = "--token",
+      scope = ScopeType.INHERIT,
+      description = "The token itself; others on this machine may see it.")
+  private @Nullable String token;
+
+  @Option(
+      names = "--debug",
+      scope = ScopeType.INHERIT,
+      description = "Show logs, and the full trace of an error.")
+  private boolean debug;
+
+  @Option(
+      names = {"-h", "--help"},
+      usageHelp = true,
+      scope = ScopeType.INHERIT,
+      description = "Show this help.")
+  @SuppressWarnings("UnusedVariable") // picocli acts on it
+  private boolean help;
+
+  @Option(
+      names = {"-V", "--version"},
+      versionHelp = true,
+      description = "Show the version.")
+  @SuppressWarnings("UnusedVariable") // picocli acts on it
+  private boolean version;
+
+  private Baton(Shell shell) {
+    this.shell = shell;
+  }
+
+  /** Runs a command line; the process's exit code. */
+  public static int run(Shell shell, String... args) {
+    Baton baton = new Baton(shell);
+    CommandLine line = new CommandLine(baton);
+    boolean named = Arrays.stream(args).anyMatch(VERBS::containsKey);
+    VERBS.forEach(
+        (verb, maker) -> {
+          if (!named || Arrays.asList(args).contains(verb)) {
+            line.addSubcommand(verb, maker.apply(baton));
+          }
+        });
+    ErrorLines errors = new ErrorLines(baton);
+    return line.setCaseInsensitiveEnumValuesAllowed(true)
+        .setOut(new java.io.PrintWriter(new TerminalWriter(shell.terminal())))
+        .setUsageHelpWidth(Math.max(60, Math.min(110, shell.terminal().screen().columns())))
+        .setColorScheme(CommandLine.Help.defaultColorScheme(CommandLine.Help.Ansi.OFF))
+        .setAbbreviatedOptionsAllowed(false)
+        .setParameterExceptionHandler(errors)
+        .setExecutionExceptionHandler(errors)
+        .execute(args);
+  }
+
+  /** Every verb there is. */
+  static List<String> verbs() {
+    return java.util.stream.Stream.concat(VERBS.keySet().stream(), ELSEWHERE.stream()).toList();
+  }
+
+  Shell shell() {
+    return shell;
+  }
+
+  boolean debug() {
+    return debug;
+  }
+
+  /** Where the coordinator is sought, as far as that is known. */
+  String soughtAt() {
+    return settings == null ? Settings.DEFAULT_COORDINATOR : settings.coordinator();
+  }
+
+  /** Opens a line to the coordinator; the caller closes it. */
+  Connection connect() {
+    Settings resolved =
+        Settings.resolve(new Settings.Flags(coordinator, token, tokenFile), shell.environment());
+    settings = resolved;
+    Logging.quiet(debug);
+    return new Connection(shell.connector().open(resolved), shell.time(), shell.terminal()::note);
+  }
+}

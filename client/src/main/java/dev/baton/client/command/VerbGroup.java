@@ -1,0 +1,18 @@
+package dev.baton.client.command;
+
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/** A word that wants another behind it. */
+abstract class VerbGroup implements Callable<Integer> {
+  @Spec private CommandSpec spec = CommandSpec.create();
+
+  @Override
+  public final Integer call() {
+    throw new ParameterException(
+        spec.commandLine(),
+        "a verb is missing; one of " + String.join(", ", spec.subcommands().keySet()));
+  }
+}
