@@ -108,15 +108,10 @@ final class Artifacts extends VerbGroup {
     @Override
     int run(Connection connection) throws IOException, InterruptedException {
       if ("-".equals(file)) {
-        Path folder = Files.createTempDirectory("baton-artifact");
-        Path target = folder.resolve("artifact");
-        try {
+        try (ScratchFolder scratch = ScratchFolder.create(shell().environment())) {
+          Path target = scratch.path().resolve("artifact");
           fetch(connection, target);
           copyToOutput(target);
-        } finally {
-          Files.deleteIfExists(target);
-          Files.deleteIfExists(folder.resolve("artifact.part"));
-          Files.delete(folder);
         }
       } else {
         fetch(connection, target());

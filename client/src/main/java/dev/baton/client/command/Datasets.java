@@ -5,6 +5,7 @@ import dev.baton.client.output.Json;
 import dev.baton.client.output.JsonObject;
 import dev.baton.client.output.Table;
 import dev.baton.client.output.Units;
+import dev.baton.dataset.DatasetFormats;
 import dev.baton.v1.Dataset;
 import dev.baton.v1.DatasetFile;
 import dev.baton.v1.DatasetSplit;
@@ -12,7 +13,6 @@ import dev.baton.v1.DeleteDatasetRequest;
 import dev.baton.v1.GetDatasetRequest;
 import dev.baton.v1.ListDatasetsRequest;
 import java.util.List;
-import java.util.Locale;
 import java.util.stream.Collectors;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -27,6 +27,7 @@ import picocli.CommandLine.Parameters;
 final class Datasets extends VerbGroup {
   static CommandLine line(Baton baton) {
     return new CommandLine(new Datasets())
+        .addSubcommand("push", new DatasetPush(baton))
         .addSubcommand("ls", new Ls(baton))
         .addSubcommand("show", new ShowOne(baton))
         .addSubcommand("rm", new Rm(baton));
@@ -59,7 +60,7 @@ final class Datasets extends VerbGroup {
       for (Dataset dataset : datasets) {
         table.row(
             dataset.getName(),
-            format(dataset),
+            DatasetFormats.name(dataset.getFormat()),
             dataset.getSplitsList().stream()
                 .map(split -> split.getName() + ": " + split.getSamples())
                 .collect(Collectors.joining(", ")),
@@ -103,7 +104,7 @@ final class Datasets extends VerbGroup {
         return ExitCodes.DONE;
       }
       terminal().println("Dataset: " + dataset.getName() + "@" + dataset.getDigest());
-      terminal().println("Format:  " + format(dataset));
+      terminal().println("Format:  " + DatasetFormats.name(dataset.getFormat()));
       terminal().println("Created: " + Units.time(dataset.getCreatedAtMs()));
       if (dataset.getClassNamesCount() > 0) {
         terminal().println("Classes: " + String.join(", ", dataset.getClassNamesList()));
@@ -149,7 +150,7 @@ final class Datasets extends VerbGroup {
     return new JsonObject()
         .put("name", dataset.getName())
         .put("digest", dataset.getDigest())
-        .put("format", format(dataset))
+        .put("format", DatasetFormats.name(dataset.getFormat()))
         .put("bytes", bytes(dataset))
         .put("splits", dataset.getSplitsList().stream().map(Datasets::json).toList())
         .put("class_names", dataset.getClassNamesList())
@@ -170,16 +171,6 @@ final class Datasets extends VerbGroup {
         .put("path", file.getPath())
         .put("bytes", file.getBytes())
         .put("sha256", file.getSha256());
-  }
-
-  /** idx, cifar-binary, image-folder. */
-  static String format(Dataset dataset) {
-    return dataset
-        .getFormat()
-        .name()
-        .replace("DATASET_FORMAT_", "")
-        .toLowerCase(Locale.ROOT)
-        .replace('_', '-');
   }
 
   private static long bytes(Dataset dataset) {

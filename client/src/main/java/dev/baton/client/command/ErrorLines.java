@@ -5,6 +5,7 @@ import dev.baton.client.connection.Settings;
 import dev.baton.client.jobfile.JobFileException;
 import dev.baton.client.jobfile.Spelling;
 import dev.baton.client.output.Terminal;
+import dev.baton.dataset.DatasetException;
 import io.grpc.StatusRuntimeException;
 import java.io.IOException;
 import java.io.PrintWriter;
@@ -93,6 +94,7 @@ final class ErrorLines implements IExecutionExceptionHandler, IParameterExceptio
     }
     if (e instanceof JobFileException
         || e instanceof Settings.InvalidException
+        || e instanceof DatasetException
         || e instanceof ParameterException) {
       return ExitCodes.USAGE;
     }
@@ -114,6 +116,7 @@ final class ErrorLines implements IExecutionExceptionHandler, IParameterExceptio
     if (e instanceof CommandException
         || e instanceof JobFileException
         || e instanceof Settings.InvalidException
+        || e instanceof DatasetException
         || e instanceof ParameterException) {
       return e.getMessage();
     }
@@ -136,15 +139,7 @@ final class ErrorLines implements IExecutionExceptionHandler, IParameterExceptio
   /** Shows the trace, or says in which file it is. */
   private String trace(Exception e) {
     if (!baton.debug()) {
-      @Nullable String state = baton.shell().environment().get("XDG_STATE_HOME");
-      Path folder =
-          state != null && !state.isEmpty()
-              ? Path.of(state, "baton")
-              : Path.of(
-                  baton.shell().environment().getOrDefault("HOME", "/tmp"),
-                  ".local",
-                  "state",
-                  "baton");
+      Path folder = StateFolder.in(baton.shell().environment());
       Path log = folder.resolve("client.log");
       try {
         Files.createDirectories(folder);

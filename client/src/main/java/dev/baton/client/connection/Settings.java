@@ -118,7 +118,7 @@ public record Settings(String coordinator, String token) {
     } catch (NoSuchFileException e) {
       return Map.of();
     } catch (JobFileException e) {
-      throw new InvalidException(e.getMessage());
+      throw new InvalidException(String.valueOf(e.getMessage()));
     } catch (IOException e) {
       throw new InvalidException("cannot read " + FileProblems.describe(file, e));
     }

@@ -39,7 +39,7 @@ record Setting(Place place, List<String> path, Node value) {
   }
 
   private Mapping mapping(@Nullable Entry entry, int depth) throws JobFileException {
-    if (entry == null || entry.value() instanceof Scalar scalar && scalar.isNull()) {
+    if (entry == null || (entry.value() instanceof Scalar scalar && scalar.isNull())) {
       return new Mapping(place, Map.of());
     }
     if (entry.value() instanceof Mapping mapping) {

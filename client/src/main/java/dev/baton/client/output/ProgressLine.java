@@ -10,15 +10,13 @@ public final class ProgressLine implements AutoCloseable {
 
   private final Terminal terminal;
   private final LongSupplier nanoTime;
-  private long startedAt;
   private long lastShownAt;
 
   /** {@code nanoTime} is monotonic. */
   public ProgressLine(Terminal terminal, LongSupplier nanoTime) {
     this.terminal = terminal;
     this.nanoTime = nanoTime;
-    this.startedAt = nanoTime.getAsLong();
-    this.lastShownAt = startedAt - INTERVAL_NANOS;
+    this.lastShownAt = nanoTime.getAsLong() - INTERVAL_NANOS;
   }
 
   /** Shows a text at once. */
@@ -28,24 +26,39 @@ public final class ProgressLine implements AutoCloseable {
 
   /** Shows how a transfer gets on, a few times a second. */
   public TransferListener transfer(String label) {
-    startedAt = nanoTime.getAsLong();
+    long startedAt = nanoTime.getAsLong();
     return (done, total) -> {
-      long now = nanoTime.getAsLong();
-      if (now - lastShownAt < INTERVAL_NANOS && done < total) {
-        return;
+      if (isDue(done, total)) {
+        double seconds = Math.max(1e-3, (lastShownAt - startedAt) / 1e9);
+        terminal.live(
+            label
+                + " "
+                + bar(done, total)
+                + " "
+                + Units.bytes(done)
+                + " of "
+                + Units.bytes(total)
+                + ", "
+                + Units.bytes((long) (done / seconds))
+                + "/s");
       }
-      lastShownAt = now;
-      double seconds = Math.max(1e-3, (now - startedAt) / 1e9);
-      terminal.live(
-          String.format(
-              java.util.Locale.ROOT,
-              "%s %s %s of %s, %s/s",
-              label,
-              bar(done, total),
-              Units.bytes(done),
-              Units.bytes(total),
-              Units.bytes((long) (done / seconds))));
     };
+  }
+
+  /** Shows how some work gets on, a few times a second. */
+  public void work(String what, long done, long total) {
+    if (isDue(done, total)) {
+      terminal.live(what + " " + bar(done, total));
+    }
+  }
+
+  private boolean isDue(long done, long total) {
+    long now = nanoTime.getAsLong();
+    boolean due = now - lastShownAt >= INTERVAL_NANOS || done >= total;
+    if (due) {
+      lastShownAt = now;
+    }
+    return due;
   }
 
   /** {@code [##### ] 50 %}. */
