@@ -1,0 +1,39 @@
+package dev.baton.worker.process;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * How the trainer's JVM is started.
+ *
+ * @param java the {@code java} to run
+ * @param classPath its class path
+ * @param mainClass its main class, whose one argument is the socket's path
+ * @param heapBytes {@code -Xmx}
+ * @param directBytes what its buffers outside the heap may take (snapshots of the state)
+ */
+public record TrainerCommand(
+    Path java, String classPath, String mainClass, long heapBytes, long directBytes) {
+
+  /** The command line. */
+  public List<String> line(Path dir, Path socket) {
+    List<String> line = new ArrayList<>();
+    line.add(java.toString());
+    line.add("-Xmx" + heapBytes);
+    line.add("-XX:MaxDirectMemorySize=" + directBytes);
+    // A trainer shares the machine with others: no threads for the collector alone.
+    line.add("-XX:+UseSerialGC");
+    line.add("-XX:-UsePerfData");
+    line.add("-XX:+ExitOnOutOfMemoryError");
+    line.add("-XX:ErrorFile=" + dir.resolve("hs_err.log"));
+    // JavaCPP would end the process at 4 times -Xmx of resident memory, and asks at each allocation.
+    line.add("-Dorg.bytedeco.javacpp.maxphysicalbytes=0");
+    line.add("-Dorg.bytedeco.javacpp.maxbytes=0");
+    line.add("-cp");
+    line.add(classPath);
+    line.add(mainClass);
+    line.add(socket.toString());
+    return line;
+  }
+}
