@@ -22,14 +22,10 @@ public record TrainerCommand(
     line.add(java.toString());
     line.add("-Xmx" + heapBytes);
     line.add("-XX:MaxDirectMemorySize=" + directBytes);
-    // A trainer shares the machine with others: no threads for the collector alone.
-    line.add("-XX:+UseSerialGC");
+    line.addAll(TrainerEnvironment.javaOptions());
     line.add("-XX:-UsePerfData");
     line.add("-XX:+ExitOnOutOfMemoryError");
     line.add("-XX:ErrorFile=" + dir.resolve("hs_err.log"));
-    // JavaCPP would end the process at 4 times -Xmx of resident memory, and asks at each allocation.
-    line.add("-Dorg.bytedeco.javacpp.maxphysicalbytes=0");
-    line.add("-Dorg.bytedeco.javacpp.maxbytes=0");
     line.add("-cp");
     line.add(classPath);
     line.add(mainClass);

@@ -38,14 +38,6 @@ public final class TrainerLog {
     return bytes;
   }
 
-  /** Waits until there are more than {@code known} bytes or the time is up. Returns how many are. */
-  public synchronized long await(long known, long millis) throws InterruptedException {
-    if (bytes <= known) {
-      wait(millis);
-    }
-    return bytes;
-  }
-
   /** Reads up to {@code limit} bytes from {@code offset} on. */
   public byte[] read(long offset, int limit) throws IOException {
     int n = (int) Math.min(limit, bytes() - offset);

@@ -264,8 +264,9 @@ public final class TrainerProcess {
       reader.join(TimeUnit.SECONDS.toMillis(DRAIN_SECONDS));
       output.close();
       Files.deleteIfExists(socketPath);
-      if (!socketPath.startsWith(dir.toAbsolutePath())) {
-        Files.deleteIfExists(socketPath.resolveSibling("."));
+      Path parent = socketPath.getParent();
+      if (parent != null && !parent.equals(dir.toAbsolutePath())) {
+        Files.deleteIfExists(parent);
       }
       ended(code);
     } catch (IOException e) {

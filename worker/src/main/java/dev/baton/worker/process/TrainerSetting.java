@@ -26,15 +26,7 @@ public record TrainerSetting(int threads, int gpu) {
 
   /** The trainer's environment variables beyond the daemon's own. */
   public Map<String, String> environment() {
-    Map<String, String> environment = new TreeMap<>();
-    environment.put("OMP_NUM_THREADS", Integer.toString(threads));
-    environment.put("OPENBLAS_NUM_THREADS", Integer.toString(threads));
-    environment.put("MKL_NUM_THREADS", Integer.toString(threads));
-    // Tensors of a step come and go: without these, each one's pages are faulted in anew.
-    environment.put("MALLOC_MMAP_THRESHOLD_", Long.toString(1L << 30));
-    environment.put("MALLOC_TRIM_THRESHOLD_", Long.toString(4L << 30));
-    // cuBLAS is deterministic with a workspace of its own only.
-    environment.put("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
+    Map<String, String> environment = new TreeMap<>(TrainerEnvironment.variables(threads));
     environment.put("CUDA_VISIBLE_DEVICES", gpu == NO_GPU ? "" : Integer.toString(gpu));
     return environment;
   }

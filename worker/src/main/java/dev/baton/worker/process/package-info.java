@@ -1,4 +1,4 @@
-/** Trainers as child processes: how they start, speak, print and end. */
+/** Trainers as child processes: what they are started with, and how they ended. */
 @NullMarked
 package dev.baton.worker.process;
 

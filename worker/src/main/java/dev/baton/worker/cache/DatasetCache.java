@@ -1,0 +1,225 @@
+package dev.baton.worker.cache;
+
+import dev.baton.v1.Dataset;
+import dev.baton.v1.DatasetFile;
+import java.io.IOException;
+import java.nio.file.FileVisitResult;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.nio.file.SimpleFileVisitor;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.nio.file.attribute.FileTime;
+import java.time.Clock;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Data sets on this machine's disk, by digest, under a quota. Each lies in a folder of its own; what
+ * is used by no job and was used the longest ago goes first. Files that trainers decoded count
+ * against the quota too, and go likewise.
+ *
+ * <pre>
+ * ROOT/datasets/DIGEST/PATH...
+ * ROOT/decoded/...            names hold the digest of the data set that they were made from
+ * </pre>
+ *
+ * <p>Any number of threads may use it; data sets are staged one at a time.
+ */
+public final class DatasetCache {
+  private static final Logger log = LoggerFactory.getLogger(DatasetCache.class);
+  private static final Pattern DIGEST = Pattern.compile("[0-9a-f]{64}");
+
+  /** Gets one file of a data set, verified; resumes what it began before. */
+  @FunctionalInterface
+  public interface Fetch {
+    void fetch(Dataset dataset, DatasetFile file, Path target)
+        throws IOException, InterruptedException;
+  }
+
+  private final Path datasets;
+  private final Path decoded;
+  private final long quotaBytes;
+  private final Clock clock;
+  private final Map<String, Integer> uses = new HashMap<>();
+  // Held while fetching; the counts have their own lock, so that letting go never waits for it.
+  private final Object staging = new Object();
+
+  /**
+   * @param clock stamps what is used, for people's time: it outlives the process
+   */
+  public DatasetCache(Path root, long quotaBytes, Clock clock) throws IOException {
+    this.datasets = Files.createDirectories(root.resolve("datasets"));
+    this.decoded = Files.createDirectories(root.resolve("decoded"));
+    this.quotaBytes = quotaBytes;
+    this.clock = clock;
+  }
+
+  /** Where trainers share what they decoded. */
+  public Path decodedDir() {
+    return decoded;
+  }
+
+  /**
+   * Brings a data set here, or finds it here, and keeps it until {@link #release}.
+   *
+   * @return the folder that holds its files
+   * @throws IOException where it cannot be fetched, or does not fit; nothing is kept in use then
+   */
+  public Path acquire(Dataset dataset, Fetch fetch) throws IOException, InterruptedException {
+    String digest = dataset.getDigest();
+    if (!DIGEST.matcher(digest).matches()) {
+      throw new IOException("data set '" + dataset.getName() + "' has no digest: '" + digest + "'");
+    }
+    synchronized (uses) {
+      uses.merge(digest, 1, Integer::sum);
+    }
+    boolean staged = false;
+    try {
+      Path dir = datasets.resolve(digest);
+      synchronized (staging) {
+        if (!complete(dataset, dir)) {
+          makeRoom(dataset);
+          for (DatasetFile file : dataset.getFilesList()) {
+            Path target = inside(dir, file.getPath());
+            if (!whole(file, target)) {
+              Files.createDirectories(parent(target));
+              fetch.fetch(dataset, file, target);
+            }
+          }
+        }
+        Files.setLastModifiedTime(dir, FileTime.from(clock.instant()));
+      }
+      staged = true;
+      return dir;
+    } finally {
+      if (!staged) {
+        release(digest);
+      }
+    }
+  }
+
+  /** Ends one use. */
+  public void release(String digest) {
+    synchronized (uses) {
+      uses.computeIfPresent(digest, (d, n) -> n == 1 ? null : n - 1);
+    }
+  }
+
+
+  private boolean complete(Dataset dataset, Path dir) throws IOException {
+    if (!Files.isDirectory(dir)) {
+      Files.createDirectories(dir);
+      return dataset.getFilesCount() == 0;
+    }
+    for (DatasetFile file : dataset.getFilesList()) {
+      if (!whole(file, inside(dir, file.getPath()))) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  // A file gets its name only once its digest was verified.
+  private static boolean whole(DatasetFile file, Path target) throws IOException {
+    return Files.isRegularFile(target) && Files.size(target) == file.getBytes();
+  }
+
+  private static Path inside(Path dir, String path) throws IOException {
+    Path target = dir.resolve(path).normalize();
+    if (path.isEmpty() || !target.startsWith(dir) || target.equals(dir)) {
+      throw new IOException("a data set's file is named '" + path + "', which leaves its folder");
+    }
+    return target;
+  }
+
+  private static Path parent(Path target) throws IOException {
+    Path parent = target.getParent();
+    if (parent == null) {
+      throw new NoSuchFileException(target.toString());
+    }
+    return parent;
+  }
+
+  /** One thing that may be deleted. */
+  private record Entry(Path path, long bytes, FileTime lastUsed, boolean inUse) {}
+
+  private void makeRoom(Dataset dataset) throws IOException {
+    long wanted = dataset.getFilesList().stream().mapToLong(DatasetFile::getBytes).sum();
+    if (wanted > quotaBytes) {
+      throw tooBig(dataset, wanted);
+    }
+    List<Entry> entries = new ArrayList<>();
+    entries(datasets, entries);
+    entries(decoded, entries);
+    Path own = datasets.resolve(dataset.getDigest());
+    long present =
+        entries.stream().filter(e -> !e.path().equals(own)).mapToLong(Entry::bytes).sum();
+    entries.sort(Comparator.comparing(Entry::lastUsed));
+    for (Entry entry : entries) {
+      if (present + wanted <= quotaBytes) {
+        break;
+      }
+      if (!entry.inUse()) {
+        log.info("{} ({} bytes) makes room for data set '{}'", entry.path(), entry.bytes(), dataset.getName());
+        Trees.delete(entry.path());
+        present -= entry.bytes();
+      }
+    }
+    if (present + wanted > quotaBytes) {
+      throw tooBig(dataset, wanted);
+    }
+  }
+
+  private IOException tooBig(Dataset dataset, long wanted) {
+    return new IOException(
+        String.format(
+            Locale.ROOT,
+            "data set '%s' (%d bytes) does not fit into the cache's quota of %d bytes"
+                + " beside what running jobs use; a larger --cache-quota would do",
+            dataset.getName(),
+            wanted,
+            quotaBytes));
+  }
+
+  private void entries(Path folder, List<Entry> entries) throws IOException {
+    try (Stream<Path> children = Files.list(folder)) {
+      for (Path child : (Iterable<Path>) children::iterator) {
+        String name = String.valueOf(child.getFileName());
+        boolean inUse;
+        synchronized (uses) {
+          inUse = uses.keySet().stream().anyMatch(name::contains);
+        }
+        entries.add(new Entry(child, size(child), Files.getLastModifiedTime(child), inUse));
+      }
+    }
+  }
+
+  private static long size(Path tree) throws IOException {
+    long[] bytes = new long[1];
+    Files.walkFileTree(
+        tree,
+        new SimpleFileVisitor<>() {
+          @Override
+          public FileVisitResult visitFile(Path file, BasicFileAttributes attributes) {
+            bytes[0] += attributes.size();
+            return FileVisitResult.CONTINUE;
+          }
+
+          @Override
+          public FileVisitResult visitFileFailed(Path file, IOException e) {
+            // Trainers come and go in the decoded folder.
+            return FileVisitResult.CONTINUE;
+          }
+        });
+    return bytes[0];
+  }
+}

@@ -1,0 +1,146 @@
+package dev.baton.worker.daemon;
+
+import com.sun.management.OperatingSystemMXBean;
+import dev.baton.v1.Gpu;
+import dev.baton.v1.Machine;
+import java.io.IOException;
+import java.io.InputStream;
+import java.lang.management.ManagementFactory;
+import java.net.InetAddress;
+import java.net.UnknownHostException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Properties;
+import java.util.concurrent.TimeUnit;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** What this host has. Processors and memory are those of the container, where there is one. */
+public final class MachineProbe {
+  private static final Logger log = LoggerFactory.getLogger(MachineProbe.class);
+
+  private static final long GPU_QUERY_SECONDS = 20;
+  private static final String LIBTORCH_VERSION =
+      "/META-INF/maven/org.bytedeco/pytorch/pom.properties";
+
+  private MachineProbe() {}
+
+  /**
+   * Looks.
+   *
+   * @param workDir in whose file system the free space counts
+   * @param cpus what to declare instead of what is there; 0 for what is there
+   */
+  public static Machine probe(Path workDir, int cpus) throws IOException {
+    Machine.Builder machine =
+        Machine.newBuilder()
+            .setHostname(hostname())
+            .setOs(System.getProperty("os.name") + " " + System.getProperty("os.version"))
+            .setCpuModel(cpuModel())
+            .setCpus(cpus > 0 ? cpus : Runtime.getRuntime().availableProcessors())
+            .setDiskBytes(Files.getFileStore(workDir).getUsableSpace())
+            .addAllGpus(gpus())
+            .setLibtorch(libtorch())
+            .setJava(System.getProperty("java.version"));
+    if (ManagementFactory.getOperatingSystemMXBean() instanceof OperatingSystemMXBean system) {
+      machine.setMemoryBytes(system.getTotalMemorySize());
+    }
+    return machine.build();
+  }
+
+  /** This host's name; {@code worker} where it has none. */
+  public static String hostname() {
+    try {
+      Path file = Path.of("/proc/sys/kernel/hostname");
+      String name = Files.isReadable(file) ? Files.readString(file).strip() : "";
+      return name.isEmpty() ? InetAddress.getLocalHost().getHostName() : name;
+    } catch (UnknownHostException e) {
+      return "worker";
+    } catch (IOException e) {
+      log.debug("no hostname", e);
+      return "worker";
+    }
+  }
+
+  private static String cpuModel() {
+    try {
+      for (String line : Files.readAllLines(Path.of("/proc/cpuinfo"))) {
+        if (line.startsWith("model name")) {
+          return line.substring(line.indexOf(':') + 1).strip();
+        }
+      }
+    } catch (IOException e) {
+      log.debug("no /proc/cpuinfo", e);
+    }
+    return String.valueOf(System.getProperty("os.arch"));
+  }
+
+  // The jar's own version; trainers say which library they have loaded.
+  private static String libtorch() throws IOException {
+    try (InputStream in = MachineProbe.class.getResourceAsStream(LIBTORCH_VERSION)) {
+      if (in == null) {
+        return "";
+      }
+      Properties properties = new Properties();
+      properties.load(in);
+      return properties.getProperty("version", "");
+    }
+  }
+
+  private static List<Gpu> gpus() {
+    try {
+      Process query =
+          new ProcessBuilder(
+                  "nvidia-smi",
+                  "--query-gpu=index,name,memory.total,compute_cap,driver_version",
+                  "--format=csv,noheader,nounits")
+              .start();
+      try {
+        // Its answer is short enough for a pipe, so that it can be waited for first.
+        if (!query.waitFor(GPU_QUERY_SECONDS, TimeUnit.SECONDS)) {
+          log.warn("nvidia-smi does not answer within {} s; no GPU is offered", GPU_QUERY_SECONDS);
+          return List.of();
+        }
+        String answer =
+            new String(query.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
+        if (query.exitValue() != 0) {
+          log.warn("nvidia-smi fails, no GPU is offered: {}", answer);
+          return List.of();
+        }
+        return parseGpus(answer);
+      } finally {
+        query.destroyForcibly();
+      }
+    } catch (IOException e) {
+      // No nvidia-smi: no GPU.
+      log.debug("no GPU", e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+    return List.of();
+  }
+
+  /** Reads {@code nvidia-smi}'s answer; lines that are none are left out, with a warning. */
+  static List<Gpu> parseGpus(String csv) {
+    List<Gpu> gpus = new ArrayList<>();
+    for (String line : csv.lines().filter(l -> !l.isBlank()).toList()) {
+      String[] fields = line.split(",", -1);
+      try {
+        gpus.add(
+            Gpu.newBuilder()
+                .setIndex(Integer.parseInt(fields[0].strip()))
+                .setModel(fields[1].strip())
+                .setMemoryBytes(Long.parseLong(fields[2].strip()) << 20)
+                .setComputeCapability(fields[3].strip())
+                .setDriver(fields[4].strip())
+                .build());
+      } catch (NumberFormatException | ArrayIndexOutOfBoundsException e) {
+        log.warn("nvidia-smi says '{}', which is no GPU", line);
+      }
+    }
+    return gpus;
+  }
+}

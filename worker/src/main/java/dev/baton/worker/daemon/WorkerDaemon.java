@@ -1,0 +1,459 @@
+package dev.baton.worker.daemon;
+
+import dev.baton.transfer.ObjectTransfer;
+import dev.baton.v1.Assignment;
+import dev.baton.v1.AttemptOutcome;
+import dev.baton.v1.Draining;
+import dev.baton.v1.FinishAttemptRequest;
+import dev.baton.v1.Hello;
+import dev.baton.v1.JobSpec;
+import dev.baton.v1.Machine;
+import dev.baton.v1.Offer;
+import dev.baton.v1.Order;
+import dev.baton.v1.ProgressReport;
+import dev.baton.v1.WorkerMessage;
+import dev.baton.worker.cache.DatasetCache;
+import dev.baton.worker.lease.Coordinator;
+import dev.baton.worker.lease.CoordinatorException;
+import dev.baton.worker.lease.HeldLease;
+import dev.baton.worker.lease.LeaseLoop;
+import dev.baton.worker.lease.Loop;
+import dev.baton.worker.process.TrainerCommand;
+import dev.baton.worker.process.TrainerProcess;
+import dev.baton.worker.process.TrainerSetting;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutorService;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * The worker: takes what the coordinator offers, prepares what it may offer next, and hands
+ * everything over when it must go. Decides on the {@link Loop}; {@link #start} and {@link #leave}
+ * may be called by any thread.
+ */
+public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRun.Outboxes {
+  private static final Logger log = LoggerFactory.getLogger(WorkerDaemon.class);
+
+  /** The contract's version that this worker speaks. */
+  public static final int PROTOCOL = 1;
+
+  private static final long CHECK_NANOS = 1_000_000_000L;
+
+  /**
+   * Who this worker is.
+   *
+   * @param id random per start
+   * @param name a label
+   * @param slots jobs at a time
+   */
+  public record Identity(String id, String name, int slots) {}
+
+  /** What a worker is made of. */
+  public record Parts(
+      Coordinator coordinator,
+      ObjectTransfer transfer,
+      DatasetCache cache,
+      TrainerCommand trainers,
+      Path workDir,
+      Loop loop,
+      ExecutorService io) {}
+
+  private final Identity identity;
+  private final Machine machine;
+  private final Parts parts;
+  private final SpareTrainers trainers;
+  private final JobRun.Context context;
+  private final LeaseLoop leaseLoop;
+  // One for each job; in the order in which they came.
+  private final Map<String, JobRun> runs = new LinkedHashMap<>();
+  private final CompletableFuture<Void> welcomed = new CompletableFuture<>();
+  private final CompletableFuture<Integer> ended = new CompletableFuture<>();
+  private boolean draining;
+  private boolean leaving;
+  private int directories;
+
+  public WorkerDaemon(Identity identity, Machine machine, Parts parts) {
+    this.identity = identity;
+    this.machine = machine;
+    this.parts = parts;
+    this.trainers =
+        new SpareTrainers(
+            parts.trainers(),
+            new TrainerSetting(
+                1, machine.getGpusCount() == 0 ? TrainerSetting.NO_GPU : firstGpu(machine)),
+            parts.workDir().resolve("trainers"),
+            parts.loop(),
+            parts.io());
+    this.context =
+        new JobRun.Context(
+            trainers,
+            new Stager(parts.coordinator(), parts.transfer(), parts.cache(), identity.id()),
+            this,
+            parts.loop(),
+            parts.io());
+    this.leaseLoop = new LeaseLoop(parts.coordinator(), this, parts.loop());
+  }
+
+  /** Completed when the first session stands. */
+  public CompletableFuture<Void> welcomed() {
+    return welcomed;
+  }
+
+  /** Completed with the exit code when the worker has ended; exceptionally where it was refused. */
+  public CompletableFuture<Integer> ended() {
+    return ended;
+  }
+
+  /** Connects, and loads a spare trainer. */
+  public void start() {
+    parts
+        .loop()
+        .execute(
+            () -> {
+              leaseLoop.start();
+              trainers.replenish();
+              check();
+            });
+  }
+
+  /** Hands everything over and ends; {@link #ended} tells when. */
+  public void leave(String reason) {
+    parts
+        .loop()
+        .execute(
+            () -> {
+              if (leaving) {
+                return;
+              }
+              leaving = true;
+              drain(reason);
+              leaveIfIdle();
+            });
+  }
+
+  private void drain(String reason) {
+    if (draining) {
+      return;
+    }
+    draining = true;
+    log.info("draining: {}", reason);
+    // First, so that another worker prepares while the checkpoints are written.
+    leaseLoop.send(
+        WorkerMessage.newBuilder().setDraining(Draining.newBuilder().setReason(reason)).build());
+    List.copyOf(runs.values()).forEach(run -> run.handOver("handed over"));
+  }
+
+  private void leaveIfIdle() {
+    if (leaving && runs.isEmpty() && !ended.isDone()) {
+      trainers.stop();
+      leaseLoop.stop();
+      ended.complete(0);
+    }
+  }
+
+  private void check() {
+    List.copyOf(runs.values()).forEach(JobRun::check);
+    if (leaving) {
+      // Nobody to hand over to: after the deadline nothing may be written any more.
+      List.copyOf(runs.values()).stream()
+          .filter(run -> run.lease().map(HeldLease::expired).orElse(true))
+          .forEach(run -> run.drop("the coordinator could not be reached before the deadline"));
+    }
+    if (!ended.isDone()) {
+      parts.loop().schedule(CHECK_NANOS, this::check);
+    }
+  }
+
+  // The session.
+
+  @Override
+  public Hello.Builder hello() {
+    Machine.Builder declared = machine.toBuilder();
+    if (!trainers.libtorch().isEmpty()) {
+      declared.setLibtorch(trainers.libtorch());
+    }
+    return Hello.newBuilder()
+        .setWorkerId(identity.id())
+        .setName(identity.name())
+        .setMachine(declared)
+        .setSlots(identity.slots())
+        .setDraining(draining)
+        .setProtocol(PROTOCOL);
+  }
+
+  @Override
+  public Collection<HeldLease> leases() {
+    List<HeldLease> leases = new ArrayList<>();
+    runs.values().forEach(run -> run.lease().ifPresent(leases::add));
+    return leases;
+  }
+
+  @Override
+  public List<String> preparedJobs() {
+    return runs.values().stream().filter(JobRun::isPrepared).map(JobRun::jobId).toList();
+  }
+
+  @Override
+  public void onWelcome() {
+    welcomed.complete(null);
+    List.copyOf(runs.values()).forEach(JobRun::onWelcome);
+  }
+
+  @Override
+  public void onRenewed(HeldLease lease) {
+    run(lease).ifPresent(JobRun::onRenewed);
+  }
+
+  @Override
+  public void onEnded(HeldLease lease) {
+    run(lease).ifPresent(run -> run.drop("the term is over"));
+  }
+
+  @Override
+  public void onRefused(CoordinatorException why) {
+    List.copyOf(runs.values()).forEach(run -> run.drop("the coordinator refuses this worker"));
+    trainers.stop();
+    ended.completeExceptionally(why);
+  }
+
+  @Override
+  public void onOffer(Offer offer, long deadlineNanos) {
+    HeldLease lease = new HeldLease(offer.getLease(), deadlineNanos, parts.loop()::nanoTime);
+    Assignment assignment = offer.getAssignment().toBuilder().clearStageOnly().build();
+    JobRun present = runs.get(assignment.getJobId());
+    if (present != null && present.lease().isPresent()) {
+      long term = present.lease().get().ref().getTerm();
+      if (offer.getLease().getTerm() <= term) {
+        log.warn("{}: offered again; ignored", lease);
+        return;
+      }
+      present.drop("term " + offer.getLease().getTerm() + " was offered");
+      present = null;
+    }
+    boolean fits = present != null && present.fits(assignment);
+    if (present != null && !fits) {
+      present.drop("prepared otherwise than it is offered");
+    }
+    Optional<String> obstacle = obstacle(assignment.getSpec(), fits);
+    if (obstacle.isPresent()) {
+      giveBack(lease, obstacle.get());
+      return;
+    }
+    log.info("{}: taken{}", lease, fits ? ", prepared" : "");
+    if (present != null && fits) {
+      present.grant(lease);
+    } else {
+      makeWay();
+      JobRun run = create(assignment);
+      run.grant(lease);
+      run.start();
+    }
+    leaseLoop.heartbeatNow();
+  }
+
+  // Why an offer cannot be taken.
+  private Optional<String> obstacle(JobSpec spec, boolean prepared) {
+    if (draining) {
+      return Optional.of("the worker is draining");
+    }
+    if (leases().size() >= identity.slots()) {
+      return Optional.of("every slot is taken");
+    }
+    if (!prepared && setting(spec).isEmpty()) {
+      return Optional.of("no GPU is free");
+    }
+    return Optional.empty();
+  }
+
+  private void giveBack(HeldLease lease, String reason) {
+    log.warn("{}: given back: {}", lease, reason);
+    FinishAttemptRequest request =
+        FinishAttemptRequest.newBuilder()
+            .setLease(lease.ref())
+            .setOutcome(AttemptOutcome.ATTEMPT_OUTCOME_RELEASED)
+            .setMessage(reason)
+            .build();
+    parts
+        .io()
+        .execute(
+            () -> {
+              try {
+                parts.coordinator().finishAttempt(request);
+              } catch (CoordinatorException e) {
+                // It is in no heartbeat, and ends by itself.
+                log.info("{}: {}", lease, e.getMessage());
+              }
+            });
+  }
+
+  @Override
+  public void onPrepare(Assignment assignment) {
+    JobRun present = runs.get(assignment.getJobId());
+    if (draining
+        || (present != null && (present.lease().isPresent() || present.fits(assignment)))) {
+      return;
+    }
+    Optional<TrainerSetting> setting = setting(assignment.getSpec());
+    if (setting.isEmpty()) {
+      log.info("job {}: no GPU is free to prepare it on", assignment.getJobId());
+      return;
+    }
+    if (present != null) {
+      present.drop("to be prepared anew");
+    }
+    if (!assignment.getStageOnly()) {
+      makeWay();
+    }
+    log.info(
+        "job {}: to be {}",
+        assignment.getJobId(),
+        assignment.getStageOnly() ? "staged" : "prepared");
+    create(assignment).start();
+    if (assignment.getStageOnly()) {
+      trainers.expect(setting.get());
+    }
+  }
+
+  // As many trainers with jobs as slots, and no more: the oldest preparation goes.
+  private void makeWay() {
+    List<JobRun> holders = runs.values().stream().filter(JobRun::hasTrainer).toList();
+    if (holders.size() >= identity.slots()) {
+      holders.stream()
+          .filter(run -> run.lease().isEmpty())
+          .findFirst()
+          .ifPresent(run -> run.drop("another job comes first"));
+    }
+  }
+
+  private JobRun create(Assignment assignment) {
+    JobRun run =
+        new JobRun(
+            context,
+            this,
+            assignment,
+            setting(assignment.getSpec()).orElseThrow(),
+            parts.workDir().resolve("attempts").resolve(Integer.toString(++directories)));
+    runs.put(assignment.getJobId(), run);
+    return run;
+  }
+
+  @Override
+  public void onUnprepare(String jobId) {
+    JobRun run = runs.get(jobId);
+    if (run != null && run.lease().isEmpty()) {
+      run.drop("no longer to be prepared");
+    }
+  }
+
+  @Override
+  public void onOrder(Order order) {
+    switch (order.getKind()) {
+      case ORDER_KIND_CANCEL -> ordered(order).ifPresent(run -> run.drop(reason(order, "cancelled")));
+      case ORDER_KIND_HAND_OVER ->
+          ordered(order).ifPresent(run -> run.handOver(reason(order, "handed over")));
+      case ORDER_KIND_CHECKPOINT_NOW -> ordered(order).ifPresent(JobRun::checkpointNow);
+      case ORDER_KIND_DRAIN -> drain(reason(order, "the coordinator says so"));
+      case ORDER_KIND_UNSPECIFIED, UNRECOGNIZED ->
+          log.warn("an order that this version does not know: {}", order.getKindValue());
+    }
+  }
+
+  private static String reason(Order order, String otherwise) {
+    return order.getReason().isEmpty() ? otherwise : order.getReason();
+  }
+
+  private Optional<JobRun> ordered(Order order) {
+    return runs.values().stream()
+        .filter(run -> run.lease().map(l -> l.ref().equals(order.getLease())).orElse(false))
+        .findFirst();
+  }
+
+  private Optional<JobRun> run(HeldLease lease) {
+    return runs.values().stream()
+        .filter(run -> run.lease().map(l -> l == lease).orElse(false))
+        .findFirst();
+  }
+
+  // The runs.
+
+  @Override
+  public void onPrepared(JobRun run) {
+    leaseLoop.heartbeatNow();
+    replenish();
+  }
+
+  @Override
+  public void onStep(JobRun run) {
+    replenish();
+  }
+
+  @Override
+  public void onOver(JobRun run, String why) {
+    runs.remove(run.jobId(), run);
+    if (leaving) {
+      leaveIfIdle();
+      return;
+    }
+    leaseLoop.heartbeatNow();
+    // Not at once: whoever ended this run may be about to start another.
+    parts.loop().execute(this::replenish);
+  }
+
+  // A new spare takes more than a second of a processor: never while a job is on its way.
+  private void replenish() {
+    if (!leaving && runs.values().stream().noneMatch(JobRun::isStarting)) {
+      trainers.replenish();
+    }
+  }
+
+  @Override
+  public void report(ProgressReport report) {
+    leaseLoop.send(WorkerMessage.newBuilder().setProgress(report).build());
+  }
+
+  @Override
+  public LogShipper logs(HeldLease lease, TrainerProcess trainer) {
+    return new LogShipper(parts.coordinator(), lease, trainer.output());
+  }
+
+  @Override
+  public AttemptOutbox outbox(
+      HeldLease lease, Optional<LogShipper> logs, AttemptOutbox.Listener listener) {
+    return new AttemptOutbox(
+        parts.coordinator(), parts.transfer(), lease, logs, parts.loop(), listener);
+  }
+
+  // What a job's trainer is started with; empty where it wants a GPU and none is free.
+  private Optional<TrainerSetting> setting(JobSpec spec) {
+    int threads = Math.max(1, spec.getResources().getCpus());
+    boolean wantsGpu =
+        spec.getResources().hasGpus()
+            ? spec.getResources().getGpus() > 0
+            : machine.getGpusCount() > 0;
+    if (!wantsGpu) {
+      return Optional.of(new TrainerSetting(threads, TrainerSetting.NO_GPU));
+    }
+    Set<Integer> taken = new HashSet<>();
+    runs.values().stream()
+        .filter(run -> run.lease().isPresent())
+        .forEach(run -> taken.add(run.setting().gpu()));
+    return machine.getGpusList().stream()
+        .map(gpu -> gpu.getIndex())
+        .filter(index -> !taken.contains(index))
+        .findFirst()
+        .map(index -> new TrainerSetting(threads, index));
+  }
+
+  private static int firstGpu(Machine machine) {
+    return machine.getGpus(0).getIndex();
+  }
+}

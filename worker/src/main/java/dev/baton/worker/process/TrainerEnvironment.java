@@ -1,0 +1,51 @@
+package dev.baton.worker.process;
+
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * What every process that trains is started with: environment variables that libtorch, OpenBLAS and
+ * malloc read once when they are loaded, and options of the JVM. Trainers and benchmarks share it,
+ * so that a benchmark measures what a job gets.
+ */
+public final class TrainerEnvironment {
+
+  private TrainerEnvironment() {}
+
+  /**
+   * Variables to set in the child's environment.
+   *
+   * @param threads that a training step computes with; part of what results are exact within
+   */
+  public static Map<String, String> variables(int threads) {
+    if (threads < 1) {
+      throw new IllegalArgumentException("threads is " + threads + "; at least 1 is needed");
+    }
+    Map<String, String> variables = new LinkedHashMap<>();
+    // set_num_threads reaches neither OpenBLAS nor what has started already.
+    variables.put("OMP_NUM_THREADS", Integer.toString(threads));
+    variables.put("OPENBLAS_NUM_THREADS", Integer.toString(threads));
+    // A step allocates the same large tensors over and over. By default malloc gives each back to the
+    // kernel, and every step pays for the page faults of getting it again. One arena, because the
+    // arenas of threads other than the first are made of 64 MiB pieces, which larger tensors do not
+    // fit into; Java's main thread is not the process's first.
+    variables.put("MALLOC_ARENA_MAX", "1");
+    variables.put("MALLOC_MMAP_THRESHOLD_", "4294967296");
+    variables.put("MALLOC_TRIM_THRESHOLD_", "17179869184");
+    // Deterministic cuBLAS: https://docs.nvidia.com/cuda/cublas/#results-reproducibility.
+    variables.put("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
+    return variables;
+  }
+
+  /** Options of the child's JVM, besides heap size and class path. */
+  public static List<String> javaOptions() {
+    return List.of(
+        // The heap is small and short-lived; its collector should not compete with the step.
+        "-XX:+UseSerialGC",
+        // JavaCPP would refuse native memory beyond a multiple of -Xmx, and look at the process's size
+        // for each native object.
+        "-Dorg.bytedeco.javacpp.maxphysicalbytes=0",
+        "-Dorg.bytedeco.javacpp.maxbytes=0");
+  }
+}
