@@ -23,8 +23,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Data sets on this machine's disk, by digest, under a quota. Each lies in a folder of its own; what
- * is used by no job and was used the longest ago goes first. Files that trainers decoded count
+ * Data sets on this machine's disk, by digest, under a quota. Each lies in a folder of its own;
+ * what is used by no job and was used the longest ago goes first. Files that trainers decoded count
  * against the quota too, and go likewise.
  *
  * <pre>
@@ -114,7 +114,6 @@ public final class DatasetCache {
     }
   }
 
-
   private boolean complete(Dataset dataset, Path dir) throws IOException {
     if (!Files.isDirectory(dir)) {
       Files.createDirectories(dir);
@@ -169,7 +168,11 @@ public final class DatasetCache {
         break;
       }
       if (!entry.inUse()) {
-        log.info("{} ({} bytes) makes room for data set '{}'", entry.path(), entry.bytes(), dataset.getName());
+        log.info(
+            "{} ({} bytes) makes room for data set '{}'",
+            entry.path(),
+            entry.bytes(),
+            dataset.getName());
         Trees.delete(entry.path());
         present -= entry.bytes();
       }

@@ -35,8 +35,8 @@ import org.slf4j.LoggerFactory;
 
 /**
  * What one attempt has to tell the coordinator for good, in its order: that it begins, its
- * checkpoints, its end. One thread does one thing after the other, each again until it is through or
- * the lease is over. Its methods may be called by any thread.
+ * checkpoints, its end. One thread does one thing after the other, each again until it is through
+ * or the lease is over. Its methods may be called by any thread.
  */
 final class AttemptOutbox {
   private static final Logger log = LoggerFactory.getLogger(AttemptOutbox.class);

@@ -8,8 +8,8 @@ import dev.baton.v1.CheckpointCommitted;
 import dev.baton.v1.CheckpointNow;
 import dev.baton.v1.DaemonMessage;
 import dev.baton.v1.Deadline;
-import dev.baton.v1.Finished;
 import dev.baton.v1.FinishAttemptRequest;
+import dev.baton.v1.Finished;
 import dev.baton.v1.Go;
 import dev.baton.v1.MetricPoint;
 import dev.baton.v1.Prepared;
@@ -40,9 +40,9 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * One job on this worker, from the first preparation to its end here. It is prepared (data, checkpoint,
- * a trainer with the state restored) with or without a lease; once there are both a lease and a
- * prepared trainer, it goes. Runs on the loop.
+ * One job on this worker, from the first preparation to its end here. It is prepared (data,
+ * checkpoint, a trainer with the state restored) with or without a lease; once there are both a
+ * lease and a prepared trainer, it goes. Runs on the loop.
  */
 final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
   private static final Logger log = LoggerFactory.getLogger(JobRun.class);
@@ -124,8 +124,7 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
   private boolean reported;
   private boolean reportDue;
 
-  JobRun(
-      Context context, Owner owner, Assignment assignment, TrainerSetting setting, Path dir) {
+  JobRun(Context context, Owner owner, Assignment assignment, TrainerSetting setting, Path dir) {
     this.context = context;
     this.owner = owner;
     this.assignment = assignment;
@@ -628,8 +627,7 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
     }
     var unused =
         CompletableFuture.completedFuture(ended)
-            .thenCompose(
-                t -> t == null ? CompletableFuture.completedFuture(null) : t.exit())
+            .thenCompose(t -> t == null ? CompletableFuture.completedFuture(null) : t.exit())
             .thenRunAsync(this::deleteDir, context.io());
     owner.onOver(this, why);
   }

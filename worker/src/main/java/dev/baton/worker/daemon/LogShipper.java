@@ -11,8 +11,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Sends what a trainer prints to the coordinator, in order, in pieces of a second or 64 KiB; after an
- * outage it goes on where the coordinator has got to. Has a thread of its own.
+ * Sends what a trainer prints to the coordinator, in order, in pieces of a second or 64 KiB; after
+ * an outage it goes on where the coordinator has got to. Has a thread of its own.
  */
 final class LogShipper {
   private static final Logger log = LoggerFactory.getLogger(LogShipper.class);

@@ -18,8 +18,8 @@ import org.slf4j.LoggerFactory;
 
 /**
  * Trainers: one waits, libtorch loaded, for whoever needs one next, since a JVM with libtorch takes
- * more than a second to start. It is of one setting (threads, GPU); asked for another, it makes way.
- * Runs on the loop.
+ * more than a second to start. It is of one setting (threads, GPU); asked for another, it makes
+ * way. Runs on the loop.
  */
 final class SpareTrainers {
   private static final Logger log = LoggerFactory.getLogger(SpareTrainers.class);
@@ -63,8 +63,7 @@ final class SpareTrainers {
   private boolean waiting;
   private String libtorch = "";
 
-  SpareTrainers(
-      TrainerCommand command, TrainerSetting usual, Path dir, Loop loop, Executor io) {
+  SpareTrainers(TrainerCommand command, TrainerSetting usual, Path dir, Loop loop, Executor io) {
     this.command = command;
     this.usual = usual;
     this.dir = dir;
@@ -82,8 +81,7 @@ final class SpareTrainers {
    *
    * @throws IOException where no process can be started
    */
-  TrainerProcess acquire(TrainerSetting setting, TrainerProcess.Listener owner)
-      throws IOException {
+  TrainerProcess acquire(TrainerSetting setting, TrainerProcess.Listener owner) throws IOException {
     usual = setting;
     Seat seat = spare;
     spare = null;
@@ -134,8 +132,7 @@ final class SpareTrainers {
     Seat seat = new Seat();
     seat.owner = owner;
     TrainerProcess process =
-        TrainerProcess.start(
-            command, setting, dir.resolve(Integer.toString(++number)), loop, seat);
+        TrainerProcess.start(command, setting, dir.resolve(Integer.toString(++number)), loop, seat);
     seat.process = process;
     running.add(process);
     return new Started(seat, process);

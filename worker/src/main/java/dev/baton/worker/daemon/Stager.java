@@ -60,8 +60,8 @@ final class Stager {
   }
 
   /**
-   * Stages data sets, and unless the assignment says {@code stage_only} the newest checkpoint that is
-   * whole. Whoever gets a result releases its data sets with {@link #release}.
+   * Stages data sets, and unless the assignment says {@code stage_only} the newest checkpoint that
+   * is whole. Whoever gets a result releases its data sets with {@link #release}.
    *
    * @throws IOException where something cannot be had, after some tries; nothing is held then
    */

@@ -357,7 +357,8 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   @Override
   public void onOrder(Order order) {
     switch (order.getKind()) {
-      case ORDER_KIND_CANCEL -> ordered(order).ifPresent(run -> run.drop(reason(order, "cancelled")));
+      case ORDER_KIND_CANCEL ->
+          ordered(order).ifPresent(run -> run.drop(reason(order, "cancelled")));
       case ORDER_KIND_HAND_OVER ->
           ordered(order).ifPresent(run -> run.handOver(reason(order, "handed over")));
       case ORDER_KIND_CHECKPOINT_NOW -> ordered(order).ifPresent(JobRun::checkpointNow);

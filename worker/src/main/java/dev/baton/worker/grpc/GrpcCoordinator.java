@@ -92,7 +92,13 @@ public final class GrpcCoordinator implements Coordinator {
     CoordinatorException.Kind kind =
         switch (status.getCode()) {
           case ABORTED -> CoordinatorException.Kind.TERM_OVER;
-          case UNAVAILABLE, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, CANCELLED, INTERNAL, UNKNOWN, OK ->
+          case UNAVAILABLE,
+              DEADLINE_EXCEEDED,
+              RESOURCE_EXHAUSTED,
+              CANCELLED,
+              INTERNAL,
+              UNKNOWN,
+              OK ->
               CoordinatorException.Kind.TRY_AGAIN;
           case UNAUTHENTICATED, PERMISSION_DENIED -> CoordinatorException.Kind.NOT_ALLOWED;
           case NOT_FOUND -> CoordinatorException.Kind.NOT_FOUND;

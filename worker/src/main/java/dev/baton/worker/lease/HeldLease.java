@@ -4,9 +4,9 @@ import dev.baton.v1.LeaseRef;
 import java.util.function.LongSupplier;
 
 /**
- * A lease that this worker holds: its deadline, and whether it is over. Whoever wants to write under
- * it goes through {@link #whileItLasts}, so that nothing is written after the deadline until the
- * coordinator has renewed it. Any thread may call it.
+ * A lease that this worker holds: its deadline, and whether it is over. Whoever wants to write
+ * under it goes through {@link #whileItLasts}, so that nothing is written after the deadline until
+ * the coordinator has renewed it. Any thread may call it.
  */
 public final class HeldLease {
   private static final long FIRST_WAIT_MS = 250;

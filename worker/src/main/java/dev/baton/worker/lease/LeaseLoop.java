@@ -220,7 +220,8 @@ public final class LeaseLoop {
       case WELCOME -> welcome(from, message.getWelcome());
       case HEARTBEAT_REPLY -> reply(from, message.getHeartbeatReply());
       case OFFER ->
-          // The stream keeps order: the grant came after the coordinator's newest answer, and so after
+          // The stream keeps order: the grant came after the coordinator's newest answer, and so
+          // after
           // the request of it was sent.
           holder.onOffer(
               message.getOffer(), LeaseDeadline.of(from.answeredSentNanos, from.leaseNanos));

@@ -11,8 +11,6 @@ import java.util.regex.Pattern;
 public final class ExitClassifier {
   private static final int SIGNAL_BASE = 128;
   private static final int SIGKILL = 9;
-  // HotSpot's own, with -XX:+ExitOnOutOfMemoryError.
-  private static final int JVM_OUT_OF_MEMORY = 3;
   private static final Map<Integer, String> SIGNALS =
       Map.ofEntries(
           Map.entry(1, "SIGHUP"),
@@ -65,10 +63,6 @@ public final class ExitClassifier {
       return new Verdict(
           AttemptOutcome.ATTEMPT_OUTCOME_OUT_OF_MEMORY, "out of memory: " + cut(memoryLine.get()));
     }
-    if (exit.code() == JVM_OUT_OF_MEMORY) {
-      return new Verdict(
-          AttemptOutcome.ATTEMPT_OUTCOME_OUT_OF_MEMORY, "the trainer's Java heap ran out");
-    }
     if (FROM_OUTSIDE.contains(signal)) {
       return new Verdict(
           AttemptOutcome.ATTEMPT_OUTCOME_KILLED,
@@ -89,8 +83,7 @@ public final class ExitClassifier {
   private static String crash(int signal, String tail) {
     // HotSpot reports the signal, then aborts: the exit code says SIGABRT whatever it was.
     Matcher fatal = FATAL.matcher(tail);
-    String name =
-        fatal.find() ? fatal.group(1) : SIGNALS.getOrDefault(signal, "signal " + signal);
+    String name = fatal.find() ? fatal.group(1) : SIGNALS.getOrDefault(signal, "signal " + signal);
     Matcher frame = FRAME.matcher(tail);
     return "the trainer crashed in native code ("
         + name

@@ -3,8 +3,8 @@ package dev.baton.worker.process;
 import java.util.Arrays;
 
 /**
- * Tells a trainer that lives but makes no step from one that is busy: no step for max(60 s, 20 times
- * the median step). Pure; times are monotonic nanoseconds. Not thread-safe.
+ * Tells a trainer that lives but makes no step from one that is busy: no step for max(60 s, 20
+ * times the median step). Pure; times are monotonic nanoseconds. Not thread-safe.
  */
 public final class StallWatch {
   private static final long SECOND = 1_000_000_000L;
@@ -59,9 +59,7 @@ public final class StallWatch {
 
   /** How long it may go without a step at present. */
   public long limitNanos() {
-    return training && count > 0
-        ? Math.max(LEAST_NANOS, FACTOR * medianNanos())
-        : UNKNOWN_NANOS;
+    return training && count > 0 ? Math.max(LEAST_NANOS, FACTOR * medianNanos()) : UNKNOWN_NANOS;
   }
 
   /** The median time of a step; 0 while unknown. */

@@ -26,7 +26,8 @@ public final class TrainerEnvironment {
     // set_num_threads reaches neither OpenBLAS nor what has started already.
     variables.put("OMP_NUM_THREADS", Integer.toString(threads));
     variables.put("OPENBLAS_NUM_THREADS", Integer.toString(threads));
-    // A step allocates the same large tensors over and over. By default malloc gives each back to the
+    // A step allocates the same large tensors over and over. By default malloc gives each back to
+    // the
     // kernel, and every step pays for the page faults of getting it again. One arena, because the
     // arenas of threads other than the first are made of 64 MiB pieces, which larger tensors do not
     // fit into; Java's main thread is not the process's first.
@@ -43,7 +44,8 @@ public final class TrainerEnvironment {
     return List.of(
         // The heap is small and short-lived; its collector should not compete with the step.
         "-XX:+UseSerialGC",
-        // JavaCPP would refuse native memory beyond a multiple of -Xmx, and look at the process's size
+        // JavaCPP would refuse native memory beyond a multiple of -Xmx, and look at the process's
+        // size
         // for each native object.
         "-Dorg.bytedeco.javacpp.maxphysicalbytes=0",
         "-Dorg.bytedeco.javacpp.maxbytes=0");

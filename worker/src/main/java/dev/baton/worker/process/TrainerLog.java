@@ -61,7 +61,8 @@ public final class TrainerLog {
       notifyAll();
     } catch (IOException e) {
       full = true;
-      log.error("{} cannot be written ({}); the trainer's further output is lost", file, e.getMessage());
+      log.error(
+          "{} cannot be written ({}); the trainer's further output is lost", file, e.getMessage());
     }
   }
 

@@ -27,8 +27,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * A child process that trains: its socket, its output, its end. What is sent before it has connected
- * waits. Any thread may call it; the listener is called by the executor given.
+ * A child process that trains: its socket, its output, its end. What is sent before it has
+ * connected waits. Any thread may call it; the listener is called by the executor given.
  */
 public final class TrainerProcess {
   private static final Logger log = LoggerFactory.getLogger(TrainerProcess.class);
@@ -111,16 +111,7 @@ public final class TrainerProcess {
       process.getOutputStream().close();
       TrainerProcess trainer =
           new TrainerProcess(
-              setting,
-              dir,
-              socket,
-              server,
-              process,
-              memory,
-              kills,
-              output,
-              events,
-              listener);
+              setting, dir, socket, server, process, memory, kills, output, events, listener);
       trainer.startThreads();
       return trainer;
     } catch (IOException e) {

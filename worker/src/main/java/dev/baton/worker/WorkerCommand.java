@@ -1,0 +1,276 @@
+package dev.baton.worker;
+
+import dev.baton.rpc.Channels;
+import dev.baton.rpc.HostPort;
+import dev.baton.transfer.HttpObjectTransfer;
+import dev.baton.v1.Machine;
+import dev.baton.worker.cache.DatasetCache;
+import dev.baton.worker.config.ByteSize;
+import dev.baton.worker.config.WorkerConfig;
+import dev.baton.worker.daemon.MachineProbe;
+import dev.baton.worker.daemon.ThreadLoop;
+import dev.baton.worker.daemon.WorkDir;
+import dev.baton.worker.daemon.WorkerDaemon;
+import dev.baton.worker.grpc.GrpcCoordinator;
+import dev.baton.worker.process.TrainerCommand;
+import io.grpc.ManagedChannel;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.time.Clock;
+import java.util.UUID;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code baton worker}. */
+@Command(
+    name = "worker",
+    description = "Runs the worker daemon: takes jobs from a coordinator and trains them here.",
+    mixinStandardHelpOptions = true)
+final class WorkerCommand implements Callable<Integer> {
+  private static final Logger log = LoggerFactory.getLogger(WorkerCommand.class);
+
+  private static final String TRAINER_MAIN = "dev.baton.worker.trainer.TrainerMain";
+  private static final long CLOSE_MILLIS = 300;
+  private static final long MIN_HEAP_BYTES = 256L << 20;
+  private static final long MAX_HEAP_BYTES = 2L << 30;
+
+  @Spec private @Nullable CommandSpec spec;
+
+  @Option(
+      names = "--coordinator",
+      paramLabel = "HOST:PORT",
+      defaultValue = "${env:BATON_COORDINATOR}",
+      description = "The coordinator's gRPC address (else $BATON_COORDINATOR).")
+  private @Nullable String coordinator;
+
+  @Option(
+      names = "--token-file",
+      paramLabel = "FILE",
+      description = "A file that holds a token of role worker (else $BATON_TOKEN).")
+  private @Nullable Path tokenFile;
+
+  @Option(
+      names = "--work-dir",
+      paramLabel = "DIR",
+      required = true,
+      description = "Where data sets, logs and attempts lie; of this worker alone.")
+  private @Nullable Path workDir;
+
+  @Option(names = "--name", description = "A label; default: the host's name.")
+  private @Nullable String name;
+
+  @Option(
+      names = "--slots",
+      paramLabel = "K",
+      description = "Jobs at a time; default: one, or one for each GPU.")
+  private @Nullable Integer slots;
+
+  @Option(
+      names = "--cache-quota",
+      paramLabel = "SIZE",
+      defaultValue = "20Gi",
+      description = "Disk for data sets; default: ${DEFAULT-VALUE}.")
+  private String cacheQuota = "20Gi";
+
+  @Option(
+      names = "--cpus",
+      paramLabel = "N",
+      description = "Processors to offer; default: those of this machine or container.")
+  private @Nullable Integer cpus;
+
+  /** Where the class of the trainer's main can be replaced by a test's. */
+  private final String trainerMain;
+
+  WorkerCommand() {
+    this(TRAINER_MAIN);
+  }
+
+  WorkerCommand(String trainerMain) {
+    this.trainerMain = trainerMain;
+  }
+
+  @Override
+  public Integer call() throws IOException, InterruptedException {
+    WorkerConfig config = config();
+    try (WorkDir dir = WorkDir.open(config.workDir())) {
+      WorkerLog.toFile(dir.path().resolve("worker.log"));
+      return run(config, dir);
+    }
+  }
+
+  private WorkerConfig config() throws IOException {
+    try {
+      String address = coordinator;
+      if (address == null || address.isEmpty()) {
+        throw new IllegalArgumentException(
+            "no coordinator: give --coordinator HOST:PORT or set BATON_COORDINATOR");
+      }
+      HostPort unused = HostPort.parse(address);
+      if (workDir == null) {
+        throw new IllegalArgumentException("no --work-dir");
+      }
+      return new WorkerConfig(
+          address,
+          token(),
+          workDir,
+          name == null ? label(MachineProbe.hostname()) : name,
+          positive("--slots", slots),
+          ByteSize.parse(cacheQuota),
+          positive("--cpus", cpus));
+    } catch (IllegalArgumentException e) {
+      throw new CommandLine.ParameterException(commandLine(), String.valueOf(e.getMessage()), e);
+    }
+  }
+
+  private static int positive(String option, @Nullable Integer value) {
+    if (value == null) {
+      return 0;
+    }
+    if (value < 1) {
+      throw new IllegalArgumentException(option + ": " + value + "; expected 1 or more");
+    }
+    return value;
+  }
+
+  // A host's name may hold what a label may not.
+  private static String label(String hostname) {
+    String label = hostname.replaceAll("[^A-Za-z0-9._-]", "-").replaceAll("^[._-]+", "");
+    return label.isEmpty() ? "worker" : label.substring(0, Math.min(63, label.length()));
+  }
+
+  private String token() throws IOException {
+    if (tokenFile == null) {
+      String token = System.getenv("BATON_TOKEN");
+      if (token == null || token.isBlank()) {
+        throw new IllegalArgumentException("no token: give --token-file FILE or set BATON_TOKEN");
+      }
+      return token.strip();
+    }
+    try {
+      String token = Files.readString(tokenFile).strip();
+      if (token.isEmpty()) {
+        throw new IllegalArgumentException("--token-file: " + tokenFile + " is empty");
+      }
+      return token;
+    } catch (NoSuchFileException e) {
+      throw new IllegalArgumentException("--token-file: there is no " + tokenFile, e);
+    }
+  }
+
+  private int run(WorkerConfig config, WorkDir dir) throws IOException, InterruptedException {
+    Machine machine = MachineProbe.probe(dir.path(), config.cpus());
+    int jobs = config.slots() > 0 ? config.slots() : Math.max(1, machine.getGpusCount());
+    ManagedChannel channel;
+    try {
+      channel = Channels.open(config.coordinator(), config.token());
+    } catch (IllegalArgumentException e) {
+      throw new CommandLine.ParameterException(commandLine(), String.valueOf(e.getMessage()), e);
+    }
+    ExecutorService io =
+        Executors.newCachedThreadPool(
+            task -> {
+              Thread thread = new Thread(task, "io");
+              thread.setDaemon(true);
+              return thread;
+            });
+    log.info("{}", config);
+    try (ThreadLoop loop = new ThreadLoop()) {
+      WorkerDaemon daemon =
+          new WorkerDaemon(
+              new WorkerDaemon.Identity(UUID.randomUUID().toString(), config.name(), jobs),
+              machine,
+              new WorkerDaemon.Parts(
+                  new GrpcCoordinator(channel),
+                  new HttpObjectTransfer(),
+                  new DatasetCache(dir.path(), config.cacheQuotaBytes(), Clock.systemUTC()),
+                  trainerCommand(machine),
+                  dir.path(),
+                  loop,
+                  io));
+      var unused = daemon.welcomed().thenRun(() -> ready(config));
+      CountDownLatch closed = new CountDownLatch(1);
+      Thread atSignal = new Thread(() -> leave(daemon, closed), "signal");
+      Runtime.getRuntime().addShutdownHook(atSignal);
+      daemon.start();
+      try {
+        return await(daemon);
+      } finally {
+        // The session's end is on its way.
+        channel.shutdown();
+        channel.awaitTermination(CLOSE_MILLIS, TimeUnit.MILLISECONDS);
+        channel.shutdownNow();
+        io.shutdownNow();
+        closed.countDown();
+      }
+    }
+  }
+
+  private void ready(WorkerConfig config) {
+    PrintWriter out = commandLine().getOut();
+    out.println("ready worker=" + config.name());
+    out.flush();
+  }
+
+  // A signal arrives as the JVM's shutdown, whose exit code would be the signal's: halts with 0
+  // when
+  // everything is handed over.
+  private static void leave(WorkerDaemon daemon, CountDownLatch closed) {
+    if (daemon.ended().isDone()) {
+      return;
+    }
+    daemon.leave("SIGTERM");
+    try {
+      daemon.ended().get();
+      closed.await(2 * CLOSE_MILLIS, TimeUnit.MILLISECONDS);
+      WorkerLog.close();
+      Runtime.getRuntime().halt(0);
+    } catch (ExecutionException e) {
+      log.debug("refused while leaving", e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private int await(WorkerDaemon daemon) throws IOException, InterruptedException {
+    try {
+      return daemon.ended().get();
+    } catch (ExecutionException e) {
+      if (e.getCause() instanceof IOException refusal) {
+        throw refusal;
+      }
+      throw new IllegalStateException("the worker ended", e.getCause());
+    }
+  }
+
+  private TrainerCommand trainerCommand(Machine machine) {
+    long memory = machine.getMemoryBytes();
+    return new TrainerCommand(
+        Path.of(String.valueOf(System.getProperty("java.home")), "bin", "java"),
+        String.valueOf(System.getProperty("java.class.path")),
+        trainerMain,
+        Math.max(MIN_HEAP_BYTES, Math.min(MAX_HEAP_BYTES, memory / 4)),
+        Math.max(MIN_HEAP_BYTES, memory));
+  }
+
+  private CommandLine commandLine() {
+    if (spec == null) {
+      throw new IllegalStateException("picocli has not filled in the command");
+    }
+    return spec.commandLine();
+  }
+}

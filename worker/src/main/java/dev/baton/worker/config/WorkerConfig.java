@@ -1,0 +1,48 @@
+package dev.baton.worker.config;
+
+import java.nio.file.Path;
+import java.util.regex.Pattern;
+
+/**
+ * What a worker is told at its start.
+ *
+ * @param coordinator HOST:PORT
+ * @param token its token
+ * @param workDir its directory
+ * @param name its label
+ * @param slots jobs at a time; 0 for one, or one for each GPU
+ * @param cacheQuotaBytes of data sets
+ * @param cpus processors to declare; 0 for those there are
+ */
+public record WorkerConfig(
+    String coordinator,
+    String token,
+    Path workDir,
+    String name,
+    int slots,
+    long cacheQuotaBytes,
+    int cpus) {
+  private static final Pattern NAME = Pattern.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,62}");
+
+  public WorkerConfig {
+    if (!NAME.matcher(name).matches()) {
+      throw new IllegalArgumentException(
+          "--name: '" + name + "'; expected at most 63 letters, digits, '.', '_' and '-'");
+    }
+    if (slots < 0 || slots > 64) {
+      throw new IllegalArgumentException("--slots: " + slots + "; expected 1 to 64");
+    }
+    if (cpus < 0) {
+      throw new IllegalArgumentException("--cpus: " + cpus + "; expected 1 or more");
+    }
+    if (cacheQuotaBytes <= 0) {
+      throw new IllegalArgumentException("--cache-quota: expected more than 0");
+    }
+  }
+
+  /** Does not show the token. */
+  @Override
+  public String toString() {
+    return "worker " + name + " of " + coordinator + " in " + workDir;
+  }
+}
