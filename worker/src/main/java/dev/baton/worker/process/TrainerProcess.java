@@ -207,7 +207,8 @@ public final class TrainerProcess {
   public void dumpStacks() {
     try {
       Process kill = new ProcessBuilder("kill", "-QUIT", Long.toString(pid())).start();
-      kill.onExit().thenAccept(p -> log.debug("kill -QUIT {}: {}", pid(), p.exitValue()));
+      var unused =
+          kill.onExit().thenAccept(p -> log.debug("kill -QUIT {}: {}", pid(), p.exitValue()));
     } catch (IOException e) {
       log.warn("no stacks of trainer {}: {}", pid(), e.getMessage());
     }
