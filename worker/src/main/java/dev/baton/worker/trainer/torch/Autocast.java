@@ -1,0 +1,27 @@
+package dev.baton.worker.trainer.torch;
+
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.DeviceType;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+
+/** {@code torch.autocast(device, dtype=torch.bfloat16)}, for the thread that enters it. */
+final class Autocast {
+  private final DeviceType device;
+
+  Autocast(Device device) {
+    this.device = device.type();
+  }
+
+  /** Runs operators in bfloat16 where that is customary, until {@link #leave}. */
+  void enter() {
+    torch.set_autocast_dtype(device, ScalarType.BFloat16);
+    torch.set_autocast_enabled(device, true);
+  }
+
+  /** And drops the weights' bfloat16 copies. */
+  void leave() {
+    torch.set_autocast_enabled(device, false);
+    torch.clear_cache();
+  }
+}

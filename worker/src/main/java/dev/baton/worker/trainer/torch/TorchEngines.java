@@ -1,0 +1,137 @@
+package dev.baton.worker.trainer.torch;
+
+import dev.baton.v1.JobSpec;
+import dev.baton.worker.data.SampleFormat;
+import dev.baton.worker.trainer.Engine;
+import dev.baton.worker.trainer.EngineFactory;
+import dev.baton.worker.trainer.Seeds;
+import dev.baton.worker.trainer.Seeds.Purpose;
+import dev.baton.worker.trainer.TrainingException;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import org.bytedeco.javacpp.Loader;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Context;
+import org.bytedeco.pytorch.global.torch;
+
+/** libtorch, loaded, with settings under which it gives the same bits every time. */
+public final class TorchEngines implements EngineFactory {
+  private static final String[] PACKAGES = {"javacpp", "openblas", "cuda", "pytorch"};
+
+  private final Build build = Build.loaded();
+
+  private TorchEngines() {}
+
+  /**
+   * Loads libtorch into this process and sets it up; about a second. The environment must be {@link
+   * dev.baton.worker.process.TrainerEnvironment}'s.
+   *
+   * @throws UncheckedIOException where the native libraries cannot be unpacked
+   * @throws UnsatisfiedLinkError where they do not fit this machine
+   */
+  public static TorchEngines load() {
+    unpack();
+    Loader.load(torch.class);
+    try (PointerScope scope = new PointerScope()) {
+      Context context = torch.globalContext();
+      context.setDeterministicAlgorithms(true, false);
+      context.setDeterministicFillUninitializedMemory(false);
+      context.setDeterministicCuDNN(true);
+      context.setBenchmarkCuDNN(false);
+      context.setAllowTF32CuDNN(false);
+      context.setAllowTF32CuBLAS(false);
+      torch.set_num_threads(threads());
+    }
+    return new TorchEngines();
+  }
+
+  /**
+   * All natives before any is loaded: one that is loaded while another is not unpacked yet finds a
+   * foreign libtorch in the system's library path instead, and crashes.
+   */
+  private static void unpack() {
+    try {
+      for (String name : PACKAGES) {
+        for (String extension : new String[] {"", "-gpu"}) {
+          Loader.cacheResources(
+              "/org/bytedeco/" + name + "/" + Loader.getPlatform() + extension + "/");
+        }
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException("libtorch cannot be unpacked: " + e.getMessage(), e);
+    }
+  }
+
+  private static int threads() {
+    String variable = System.getenv("OMP_NUM_THREADS");
+    try {
+      return variable == null ? 1 : Math.max(1, Integer.parseInt(variable));
+    } catch (NumberFormatException e) {
+      throw new IllegalArgumentException(
+          "OMP_NUM_THREADS is \"" + variable + "\"; it must be a number", e);
+    }
+  }
+
+  @Override
+  public String libtorch() {
+    return build.version();
+  }
+
+  /** Whether libtorch can use a GPU here. */
+  public boolean hasCuda() {
+    return torch.cuda_is_available();
+  }
+
+  @Override
+  public String kind(String device) {
+    return isCuda(device) ? build.cudaKind() : build.cpuKind();
+  }
+
+  @Override
+  public Engine create(JobSpec spec, SampleFormat format, String device) {
+    long seed = spec.getTraining().getSeed();
+    return new TorchEngine(
+        spec,
+        format,
+        kind(device),
+        isCuda(device),
+        Seeds.mix32(seed, Purpose.INITIALISATION, 0, 0),
+        TorchEngine.ForwardSeeds.of(seed),
+        false);
+  }
+
+  /** As {@link #create}, with forward and loss under bfloat16 autocast: for measurements alone. */
+  public Engine createAutocast(JobSpec spec, SampleFormat format, String device) {
+    long seed = spec.getTraining().getSeed();
+    return new TorchEngine(
+        spec,
+        format,
+        kind(device),
+        isCuda(device),
+        Seeds.mix32(seed, Purpose.INITIALISATION, 0, 0),
+        TorchEngine.ForwardSeeds.of(seed),
+        true);
+  }
+
+  /** As {@link #create}, with the generators' seeds as a Python program would set them. */
+  Engine createSeeded(
+      JobSpec spec, SampleFormat format, long initialisation, TorchEngine.ForwardSeeds forward) {
+    return new TorchEngine(spec, format, kind("cpu"), false, initialisation, forward, false);
+  }
+
+  private boolean isCuda(String device) {
+    return switch (device) {
+      case "cpu" -> false;
+      case "cuda" -> {
+        if (!hasCuda()) {
+          throw TrainingException.userError(
+              "device is cuda, but libtorch " + libtorch() + " sees no GPU on this machine");
+        }
+        yield true;
+      }
+      default ->
+          throw new IllegalArgumentException(
+              "device is \"" + device + "\"; it must be cpu or cuda");
+    };
+  }
+}
