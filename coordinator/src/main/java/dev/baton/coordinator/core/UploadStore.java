@@ -13,6 +13,12 @@ public interface UploadStore {
 
   void setState(String uploadId, Upload.State state);
 
+  /** The state of the upload of this object becomes DISCARDED. */
+  void discardKey(String objectKey);
+
+  /** Whether an upload has this key: the sweep leaves its object alone. */
+  boolean knowsKey(String objectKey);
+
   /**
    * What the sweep may take: what is DISCARDED; what is OPEN and belongs to a term older than its
    * job's newest; what is OPEN and was created before {@code openBeforeMs}.

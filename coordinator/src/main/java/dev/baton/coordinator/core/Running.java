@@ -1,0 +1,39 @@
+package dev.baton.coordinator.core;
+
+import dev.baton.v1.Progress;
+import org.jspecify.annotations.Nullable;
+
+/** A job whose lease stands, with what stays in memory of it. */
+final class Running {
+  Job job;
+  Attempt attempt;
+  final Requirements needs;
+  Progress progress;
+
+  /** When the lease ends unless it is renewed. */
+  long deadlineNanos;
+
+  /** When the holder's stream broke; {@link Long#MAX_VALUE} while it stands. */
+  long brokenAtNanos = Long.MAX_VALUE;
+
+  /** When its timer rings; {@link Long#MAX_VALUE}: none is set. */
+  long timerNanos = Long.MAX_VALUE;
+
+  /** The lease has ended and waits for somebody to take the next term. */
+  boolean available;
+
+  /** Where the job's log ends; null: ask the store. */
+  @Nullable LogPosition logEnd;
+
+  Running(Job job, Attempt attempt, long deadlineNanos) {
+    this.job = job;
+    this.attempt = attempt;
+    this.needs = Requirements.of(job);
+    this.progress = job.progress();
+    this.deadlineNanos = deadlineNanos;
+  }
+
+  Lease lease() {
+    return attempt.lease();
+  }
+}
