@@ -45,7 +45,6 @@ import org.jspecify.annotations.Nullable;
 public final class JobSpecs {
 
   private static final Pattern NAME = Pattern.compile("[A-Za-z0-9._-]{1,63}");
-  private static final Pattern DATASET_NAME = Pattern.compile("[a-z0-9._-]{1,63}");
   private static final List<String> MODELS =
       List.of("linear", "lenet", "mnist-cnn", "resnet18-d2l", "resnet18");
 
@@ -379,7 +378,7 @@ public final class JobSpecs {
   private Dataset find(String path, String reference) {
     String name = nameOf(reference);
     check(
-        DATASET_NAME.matcher(name).matches(),
+        DatasetChecks.isName(name),
         path,
         quoted(reference),
         "a data set's name, 1 to 63 of a-z 0-9 . _ -, or name@digest");

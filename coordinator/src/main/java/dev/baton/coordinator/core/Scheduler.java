@@ -6,6 +6,7 @@ import static dev.baton.coordinator.core.CoordinatorException.invalid;
 import static dev.baton.coordinator.core.CoordinatorException.notFound;
 import static dev.baton.coordinator.core.CoordinatorException.precondition;
 
+import dev.baton.dataset.DatasetDigests;
 import dev.baton.v1.AppendLogRequest;
 import dev.baton.v1.Assignment;
 import dev.baton.v1.AttemptOutcome;
@@ -1105,13 +1106,20 @@ public final class Scheduler {
   }
 
   /**
-   * Makes a data set exist. The caller has verified the uploads, and computed the digest.
+   * Makes a data set exist. The caller has verified the uploads; digest and time are filled in
+   * here.
    *
    * @param uploadIds one for each of the data set's files
    * @return the data set as it is stored
    */
-  public Dataset commitDataset(Dataset dataset, List<String> uploadIds, Now now) {
+  public Dataset commitDataset(Dataset said, List<String> uploadIds, Now now) {
     observe(now);
+    DatasetChecks.check(said);
+    Dataset dataset =
+        said.toBuilder()
+            .setDigest(DatasetDigests.digest(said))
+            .setCreatedAtMs(now.epochMs())
+            .build();
     Optional<DatasetRecord> known = stores.datasets().find(dataset.getName());
     if (known.isPresent()) {
       if (!known.get().dataset().getDigest().equals(dataset.getDigest())) {
@@ -1137,10 +1145,9 @@ public final class Scheduler {
       }
       keys.add(upload.objectKey());
     }
-    Dataset stored = dataset.toBuilder().setCreatedAtMs(now.epochMs()).build();
-    stores.datasets().insert(new DatasetRecord(stored, keys));
+    stores.datasets().insert(new DatasetRecord(dataset, keys));
     uploadIds.forEach(id -> stores.uploads().setState(id, Upload.State.KEPT));
-    return stored;
+    return dataset;
   }
 
   /** Removes a data set that no unfinished job refers to; the sweep takes its objects. */

@@ -50,6 +50,17 @@ final class JdbcUploadStore implements UploadStore {
   }
 
   @Override
+  public void discardKey(String objectKey) {
+    sql.update("UPDATE upload SET state = 'DISCARDED' WHERE object_key = ?", objectKey);
+  }
+
+  @Override
+  public boolean knowsKey(String objectKey) {
+    return sql.first("SELECT 1 FROM upload WHERE object_key = ?", row -> Boolean.TRUE, objectKey)
+        .isPresent();
+  }
+
+  @Override
   public List<Upload> sweepable(long openBeforeMs, int limit) {
     return sql.list(
         """
