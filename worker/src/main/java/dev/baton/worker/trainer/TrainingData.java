@@ -1,0 +1,24 @@
+package dev.baton.worker.trainer;
+
+import dev.baton.worker.data.BatchPlan;
+import dev.baton.worker.data.Batches;
+import dev.baton.worker.data.SampleFormat;
+import org.jspecify.annotations.Nullable;
+
+/** What a run reads, cut into batches. */
+public interface TrainingData extends AutoCloseable {
+  /** Of the training samples. */
+  SampleFormat format();
+
+  /** How they are cut into epochs and steps. */
+  BatchPlan plan();
+
+  /** Batches from that step on (steps count from 1) to the job's last. */
+  Batches train(long firstStep);
+
+  /** One pass over the evaluation samples; null where the job has none. */
+  @Nullable Batches eval();
+
+  @Override
+  void close();
+}

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.baton.worker.checkpoint;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.baton.worker.trainer;
+
+import org.jspecify.annotations.NullMarked;
