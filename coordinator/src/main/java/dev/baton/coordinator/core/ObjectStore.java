@@ -53,7 +53,7 @@ public interface ObjectStore extends AutoCloseable {
   PresignedRequest presignGet(String key, String host);
 
   /** What lies under a key; empty where nothing does. */
-  Optional<StoredObject> stat(String key) throws ObjectStoreException;
+  Optional<Stat> stat(String key) throws ObjectStoreException;
 
   /** Stores what the coordinator itself has made (a few MiB at most), durably. Replaces. */
   void put(String key, byte[] bytes) throws ObjectStoreException;
@@ -77,5 +77,5 @@ public interface ObjectStore extends AutoCloseable {
    *
    * @param bytes its size
    */
-  record StoredObject(String key, long bytes, Instant modified) {}
+  record Stat(String key, long bytes, Instant modified) {}
 }

@@ -4,7 +4,7 @@ import java.io.IOException;
 import org.jspecify.annotations.Nullable;
 
 /** The object store could not do what was asked. The message is one line, fit for the caller. */
-public final class ObjectStoreException extends IOException {
+public class ObjectStoreException extends IOException {
   private static final long serialVersionUID = 1L;
 
   /** What the caller can do about it. */
