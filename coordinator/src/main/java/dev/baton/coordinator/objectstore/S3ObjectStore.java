@@ -105,8 +105,7 @@ abstract sealed class S3ObjectStore implements ObjectStore permits EmbeddedS3, F
     for (Result<Item> result : items) {
       try {
         Item item = result.get();
-        consumer.accept(
-            new Stat(item.objectName(), item.size(), item.lastModified().toInstant()));
+        consumer.accept(new Stat(item.objectName(), item.size(), item.lastModified().toInstant()));
       } catch (MinioException e) {
         throw translate("listing objects", e);
       }
@@ -287,8 +286,7 @@ abstract sealed class S3ObjectStore implements ObjectStore permits EmbeddedS3, F
 
   @Override
   public final Optional<Stat> stat(String key) throws ObjectStoreException {
-    return head(key)
-        .map(head -> new Stat(key, head.size(), head.lastModified().toInstant()));
+    return head(key).map(head -> new Stat(key, head.size(), head.lastModified().toInstant()));
   }
 
   private Optional<HeadObjectResponse> head(String key) throws ObjectStoreException {
