@@ -19,12 +19,12 @@ import java.util.function.Supplier;
  * that a native crash takes nothing else down. Its standard output is the job's log.
  *
  * <p>Exit codes: 0 after Finished, TrainerFailed or a stop; 1 for what nobody foresaw, with the
- * trace in the log; 3 where the daemon is gone.
+ * trace in the log; 4 where the daemon is gone (3 is the JVM's own, out of memory).
  */
 public final class TrainerMain {
   private static final int DONE = 0;
   private static final int DEFECT = 1;
-  private static final int DAEMON_GONE = 3;
+  private static final int DAEMON_GONE = 4;
 
   private record Job(Run run, TrainingControl control) {}
 

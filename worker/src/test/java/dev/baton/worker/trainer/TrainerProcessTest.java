@@ -1,6 +1,7 @@
 package dev.baton.worker.trainer;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import dev.baton.v1.AttemptOutcome;
 import dev.baton.v1.CheckpointCommitted;
@@ -10,16 +11,20 @@ import dev.baton.v1.Deadline;
 import dev.baton.v1.Finished;
 import dev.baton.v1.Go;
 import dev.baton.v1.JobSpec;
+import dev.baton.v1.Loss;
 import dev.baton.v1.MetricPoint;
 import dev.baton.v1.Run;
 import dev.baton.v1.SnapshotWritten;
 import dev.baton.v1.TrainerFailed;
 import dev.baton.v1.TrainerMessage;
+import dev.baton.worker.checkpoint.SafetensorsReader;
+import dev.baton.worker.process.TrainerEnvironment;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
 import java.nio.file.Files;
@@ -27,6 +32,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
 import java.util.function.Predicate;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -109,7 +115,7 @@ final class TrainerProcessTest {
       child.go(FAR);
       child.await(TrainerMessage::hasProgress);
       child.channel.close();
-      assertThat(child.exitCode()).isEqualTo(3);
+      assertThat(child.exitCode()).isEqualTo(4);
       assertThat(child.log()).contains("the daemon is gone").doesNotContain("finished");
     }
   }
@@ -119,7 +125,7 @@ final class TrainerProcessTest {
     try (Child child = new Child("a")) {
       child.await(TrainerMessage::hasReady);
       child.channel.close();
-      assertThat(child.exitCode()).isEqualTo(3);
+      assertThat(child.exitCode()).isEqualTo(4);
     }
   }
 
@@ -166,6 +172,53 @@ final class TrainerProcessTest {
     }
   }
 
+  @Test
+  void theRealOneTrainsTheLinearRegressionAndMoves() throws Exception {
+    JobSpec.Builder spec = job("linreg").toBuilder();
+    spec.getModelBuilder().getBuiltinBuilder().setName("linear");
+    spec.getDataBuilder().getTrainBuilder().setShuffle(true);
+    spec.getDataBuilder()
+        .getTrainBuilder()
+        .getSyntheticBuilder()
+        .getRegressionBuilder()
+        .setSamples(20_000);
+    spec.getTrainingBuilder().setBatchSize(100).setSeed(3).setLoss(Loss.LOSS_MSE);
+    spec.getTrainingBuilder().getOptimizerBuilder().getSgdBuilder().setLr(0.01);
+    Finished whole;
+    try (Child child = new Child("whole", TrainerMain.class)) {
+      child.prepare(spec.build(), "");
+      child.go(FAR);
+      whole = child.await(TrainerMessage::hasFinished).getFinished();
+      assertThat(child.exitCode()).isZero();
+    }
+    try (SafetensorsReader model =
+        SafetensorsReader.open(dir.resolve("whole").resolve("model.safetensors"))) {
+      ByteBuffer values = ByteBuffer.allocate(12).order(ByteOrder.LITTLE_ENDIAN);
+      for (String name : model.tensors().keySet()) {
+        model.read(name, values);
+      }
+      assertThat(values.getFloat(0)).isCloseTo(2, within(0.1f));
+      assertThat(values.getFloat(4)).isCloseTo(-3, within(0.1f));
+      assertThat(values.getFloat(8)).isCloseTo(10, within(0.1f));
+    }
+    SnapshotWritten stop;
+    try (Child child = new Child("first", TrainerMain.class)) {
+      child.prepare(spec.build(), "");
+      child.go(FAR);
+      // Before its first step is known of, so that it cannot have finished.
+      child.send(m -> m.setCheckpointNow(CheckpointNow.newBuilder().setStop(true)));
+      stop = child.await(TrainerMessage::hasSnapshot).getSnapshot();
+      assertThat(child.exitCode()).isZero();
+    }
+    try (Child child = new Child("second", TrainerMain.class)) {
+      TrainerMessage prepared = child.prepare(spec.build(), stop.getFile());
+      assertThat(prepared.getPrepared().getResumedStep()).isEqualTo(stop.getStep());
+      child.go(FAR);
+      assertThat(child.await(TrainerMessage::hasFinished).getFinished().getResult())
+          .isEqualTo(whole.getResult());
+    }
+  }
+
   private static JobSpec job(String name) {
     JobSpec.Builder spec = JobSpec.newBuilder().setName(name);
     spec.getTrainingBuilder().setMaxSteps(STEPS).setLogEvery(50);
@@ -192,23 +245,27 @@ final class TrainerProcessTest {
     private final ChannelInput in;
 
     Child(String name) throws IOException {
+      this(name, FakeTrainerMain.class);
+    }
+
+    Child(String name, Class<?> main) throws IOException {
       attemptDir = Files.createDirectory(dir.resolve(name));
       log = dir.resolve(name + ".log");
       Path socket = dir.resolve(name + ".sock");
       try (ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX)) {
         server.bind(UnixDomainSocketAddress.of(socket));
-        process =
-            new ProcessBuilder(
-                    Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                    "-XX:TieredStopAtLevel=1",
-                    "-cp",
-                    System.getProperty(
-                        "surefire.test.class.path", System.getProperty("java.class.path")),
-                    FakeTrainerMain.class.getName(),
-                    socket.toString())
-                .redirectErrorStream(true)
-                .redirectOutput(log.toFile())
-                .start();
+        List<String> line = new ArrayList<>();
+        line.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+        line.addAll(TrainerEnvironment.javaOptions());
+        line.add("-cp");
+        line.add(
+            System.getProperty("surefire.test.class.path", System.getProperty("java.class.path")));
+        line.add(main.getName());
+        line.add(socket.toString());
+        ProcessBuilder builder =
+            new ProcessBuilder(line).redirectErrorStream(true).redirectOutput(log.toFile());
+        builder.environment().putAll(TrainerEnvironment.variables(1));
+        process = builder.start();
         channel = server.accept();
       }
       in = new ChannelInput(channel);
@@ -216,7 +273,7 @@ final class TrainerProcessTest {
 
     /** Sends Run; Prepared or TrainerFailed. */
     TrainerMessage prepare(JobSpec spec, String checkpoint) throws IOException {
-      assertThat(await(TrainerMessage::hasReady).getReady().getKind()).isEqualTo("fake");
+      assertThat(await(TrainerMessage::hasReady).getReady().getKind()).isNotEmpty();
       send(m -> m.setRun(run(spec, checkpoint)));
       return await(m -> m.hasPrepared() || m.hasFailed());
     }
@@ -229,6 +286,7 @@ final class TrainerProcessTest {
           .setCheckpointFile(checkpoint)
           .setWorldSize(1)
           .setAttemptDir(attemptDir.toString())
+          .setDecodedDir(attemptDir.toString())
           .setDevice("cpu")
           .build();
     }
@@ -237,7 +295,7 @@ final class TrainerProcessTest {
       send(m -> m.setGo(Go.newBuilder().setDeadlineNanos(System.nanoTime() + forNanos)));
     }
 
-    void send(java.util.function.Consumer<DaemonMessage.Builder> fill) throws IOException {
+    void send(Consumer<DaemonMessage.Builder> fill) throws IOException {
       DaemonMessage.Builder message = DaemonMessage.newBuilder();
       fill.accept(message);
       ByteArrayOutputStream bytes = new ByteArrayOutputStream();
