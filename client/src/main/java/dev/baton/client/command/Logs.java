@@ -27,7 +27,7 @@ final class Logs extends Verb {
 
   @Override
   int run(Connection connection) throws InterruptedException {
-    connection.follow(
+    connection.readToEnd(
         () ->
             connection
                 .jobs()
@@ -37,8 +37,7 @@ final class Logs extends Verb {
                         .setOffset(offset)
                         .setFollow(follow)
                         .build()),
-        this::print,
-        () -> true);
+        this::print);
     return ExitCodes.DONE;
   }
 

@@ -76,22 +76,43 @@ public final class Connection implements AutoCloseable {
     }
   }
 
-  /** As the other, but never gives up while there are signs of life. */
+  /**
+   * Reads a server's stream until it completes, opened again when it breaks, for 60 s after the
+   * last sign of life. A coordinator that was never reached is not waited for.
+   *
+   * @param open opens the stream where the last one broke
+   */
+  public <T> void readToEnd(Supplier<Iterator<T>> open, Consumer<T> each)
+      throws InterruptedException {
+    read(open, each, () -> false, true, time.nanos() + A_CENTURY.toNanos());
+  }
+
+  /**
+   * As {@link #readToEnd}, until {@code done}: a stream that completes before was broken, one that
+   * breaks after is no loss.
+   */
   public <T> void follow(Supplier<Iterator<T>> open, Consumer<T> each, BooleanSupplier done)
       throws InterruptedException {
     follow(open, each, done, time.nanos() + A_CENTURY.toNanos());
   }
 
   /**
-   * Reads a server's stream to its end, opened again when it breaks, for 60 s after the last sign
-   * of life. A coordinator that was never reached is not waited for.
+   * As the other, but not for ever.
    *
-   * @param open opens the stream where the last one ended
-   * @param done whether all has come that there is; a stream that ends before was broken
    * @param giveUpAt on {@link Time#nanos}: past it the failure is DEADLINE_EXCEEDED
    */
   public <T> void follow(
       Supplier<Iterator<T>> open, Consumer<T> each, BooleanSupplier done, long giveUpAt)
+      throws InterruptedException {
+    read(open, each, done, false, giveUpAt);
+  }
+
+  private <T> void read(
+      Supplier<Iterator<T>> open,
+      Consumer<T> each,
+      BooleanSupplier done,
+      boolean completionIsTheEnd,
+      long giveUpAt)
       throws InterruptedException {
     boolean broken = false;
     long brokenSince = 0;
@@ -106,7 +127,7 @@ public final class Connection implements AutoCloseable {
           tries = 0;
           each.accept(next);
         }
-        if (done.getAsBoolean()) {
+        if (completionIsTheEnd || done.getAsBoolean()) {
           return;
         }
         failure =

@@ -25,9 +25,7 @@ sealed interface Node {
         return "nothing";
       }
       String shown = text.length() <= SHOWN ? text : text.substring(0, SHOWN) + "...";
-      StringBuilder line = new StringBuilder();
-      shown.codePoints().forEach(c -> line.appendCodePoint(Character.isISOControl(c) ? '?' : c));
-      return quoted ? "the quoted text \"" + line + "\"" : line.toString();
+      return quoted ? "the quoted text \"" + shown + "\"" : shown;
     }
   }
 

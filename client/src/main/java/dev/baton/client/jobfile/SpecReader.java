@@ -47,7 +47,7 @@ final class SpecReader {
       FieldDescriptor field = type.findFieldByName(key);
       if (field == null) {
         throw new JobFileException(
-            keyPlace, shown(here), "unknown key" + Spelling.hint(key, names(type.getFields())));
+            keyPlace, here, "unknown key" + Spelling.hint(key, names(type.getFields())));
       }
       OneofDescriptor oneof = field.getRealContainingOneof();
       if (oneof != null) {
@@ -268,11 +268,5 @@ final class SpecReader {
 
   private static List<String> names(List<FieldDescriptor> fields) {
     return fields.stream().map(FieldDescriptor::getName).toList();
-  }
-
-  /** Keys come from the file: what is shown of them is one line of bounded length. */
-  private static String shown(String path) {
-    String line = path.replaceAll("\\p{Cntrl}", "?");
-    return line.length() <= 120 ? line : line.substring(0, 120) + "...";
   }
 }

@@ -56,6 +56,8 @@ public final class Table {
             .allMatch(
                 row ->
                     row.get(column).equals("-")
-                        || row.get(column).matches("-?[0-9][0-9.,]*( [KMGTP]?i?B)?"));
+                        || row.get(column)
+                            .matches(
+                                "-?[0-9]+([.][0-9]+)?(e[-+]?[0-9]+)?(/[0-9]+)?( [KMGTP]?i?B)?"));
   }
 }

@@ -1,0 +1,165 @@
+package dev.baton.client;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** deploy/bin/baton in a tree of its own, with a Java that says how it was called. */
+class LauncherTest {
+  @TempDir Path dir;
+  private Path launcher;
+
+  @BeforeEach
+  void makeTree() throws IOException {
+    dir = dir.toRealPath();
+    launcher = dir.resolve("tree/deploy/bin/baton");
+    Files.createDirectories(launcher.getParent());
+    Files.copy(Path.of("..", "deploy", "bin", "baton"), launcher);
+    assertThat(launcher.toFile().setExecutable(true)).isTrue();
+    for (String module : List.of("client", "coordinator", "worker")) {
+      Path target = Files.createDirectories(dir.resolve("tree/" + module + "/target/lib"));
+      Files.createFile(target.resolveSibling("baton-" + module + "-1.0.jar"));
+      Files.createFile(target.resolveSibling("baton-" + module + "-1.0-sources.jar"));
+    }
+    java("17.0.15", "echo \"pid=$$\"; printf '%s\\n' \"$@\"");
+  }
+
+  private void java(String version, String script) throws IOException {
+    Path java = dir.resolve("jdk/bin/java");
+    Files.createDirectories(java.getParent());
+    Files.writeString(java, "#!/bin/sh\n" + script + "\n");
+    assertThat(java.toFile().setExecutable(true)).isTrue();
+    Files.writeString(
+        dir.resolve("jdk/release"), "IMPLEMENTOR=\"x\"\nJAVA_VERSION=\"" + version + "\"\n");
+  }
+
+  private record Ended(long pid, int code, List<String> out, String err) {}
+
+  private Process start(Path program, Map<String, String> environment, String... args)
+      throws IOException {
+    ProcessBuilder builder = new ProcessBuilder();
+    builder.command().add(program.toString());
+    builder.command().addAll(List.of(args));
+    builder.environment().put("JAVA_HOME", dir.resolve("jdk").toString());
+    builder.environment().remove("BATON_JAVA_OPTS");
+    builder.environment().putAll(environment);
+    return builder.directory(dir.toFile()).start();
+  }
+
+  private Ended run(Path program, Map<String, String> environment, String... args)
+      throws IOException, InterruptedException {
+    Process process = start(program, environment, args);
+    String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    String err = new String(process.getErrorStream().readAllBytes(), StandardCharsets.UTF_8);
+    assertThat(process.waitFor(30, TimeUnit.SECONDS)).isTrue();
+    return new Ended(process.pid(), process.exitValue(), out.lines().toList(), err);
+  }
+
+  private Ended run(String... args) throws IOException, InterruptedException {
+    return run(launcher, Map.of(), args);
+  }
+
+  private String classPath(String module) {
+    Path target = dir.resolve("tree/" + module + "/target");
+    return target + "/baton-" + module + "-1.0.jar:" + target + "/lib/*";
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "coordinator --data-dir d, coordinator",
+    "bench coordinator --workers 3, coordinator",
+    "worker --slots 2, worker",
+    "bench train --workload linreg, worker",
+    "machine -o json, worker",
+    "submit coordinator, client",
+    "--coordinator worker:1 jobs, client",
+    "--token-file=worker --debug jobs, client",
+    "drain worker, client",
+    "'', client"
+  })
+  void theVerbPicksTheModule(String args, String module) throws Exception {
+    Ended ended = run(args.isEmpty() ? new String[0] : args.split(" "));
+    assertThat(ended.err()).isEmpty();
+    assertThat(ended.code()).isZero();
+    int main = ended.out().indexOf("dev.baton." + module + ".Main");
+    assertThat(ended.out().subList(main - 2, main)).containsExactly("-cp", classPath(module));
+    assertThat(String.join(" ", ended.out().subList(main + 1, ended.out().size()))).isEqualTo(args);
+  }
+
+  @Test
+  void becomesTheJvmSoThatSignalsReachIt() throws Exception {
+    Ended ended = run("worker");
+    assertThat(ended.out().get(0)).isEqualTo("pid=" + ended.pid());
+    java("17.0.15", "trap 'echo stopped; exit 43' TERM; echo up; while :; do sleep 0.05; done");
+    Process process = start(launcher, Map.of(), "coordinator");
+    var out = process.inputReader(StandardCharsets.UTF_8);
+    assertThat(out.readLine()).isEqualTo("up");
+    assertThat(process.toHandle().destroy()).isTrue();
+    assertThat(process.waitFor(30, TimeUnit.SECONDS)).isTrue();
+    assertThat(out.readLine()).isEqualTo("stopped");
+    assertThat(process.exitValue()).isEqualTo(43);
+  }
+
+  @Test
+  void isFoundThroughLinks() throws Exception {
+    Path absolute = Files.createSymbolicLink(dir.resolve("absolute"), launcher);
+    Path folder = Files.createDirectory(dir.resolve("bin"));
+    Path relative = Files.createSymbolicLink(folder.resolve("baton"), Path.of("../absolute"));
+    assertThat(run(absolute, Map.of(), "jobs").out()).contains(classPath("client"));
+    assertThat(run(relative, Map.of(), "jobs").out()).contains(classPath("client"));
+    Ended onPath =
+        run(
+            Path.of("bash"),
+            Map.of("PATH", folder + ":" + System.getenv("PATH")),
+            "-c",
+            "baton jobs");
+    assertThat(onPath.out()).contains(classPath("client"));
+  }
+
+  @Test
+  void findsTheJarsOfARelease() throws Exception {
+    Path release = dir.resolve("release/bin/baton");
+    Files.createDirectories(release.getParent());
+    Files.createDirectories(dir.resolve("release/lib/client"));
+    Files.copy(launcher, release, java.nio.file.StandardCopyOption.COPY_ATTRIBUTES);
+    assertThat(run(release, Map.of(), "jobs").out()).contains(dir + "/release/lib/client/*");
+  }
+
+  @Test
+  void saysWhatIsMissing() throws Exception {
+    Files.delete(dir.resolve("tree/worker/target/baton-worker-1.0.jar"));
+    assertThat(run("worker").err())
+        .isEqualTo(
+            "error: not built yet: run (cd " + dir + "/tree && mvn -q -B package -DskipTests)\n");
+    assertThat(run("bench", "tain"))
+        .satisfies(e -> assertThat(e.code()).isEqualTo(2))
+        .satisfies(e -> assertThat(e.err()).contains("expected bench train or bench coordinator"));
+    java("11.0.2", "exit 9");
+    Ended old = run("jobs");
+    assertThat(old.code()).isEqualTo(2);
+    assertThat(old.err()).contains("is version 11.0.2; install a Java runtime of version 17");
+    Files.delete(dir.resolve("jdk/bin/java"));
+    assertThat(run("jobs").err()).contains("where no bin/java is; install").hasLineCount(1);
+  }
+
+  @Test
+  void optionsFitTheJvmAndTheUsersComeLast() throws Exception {
+    assertThat(run("jobs").out()).noneMatch(arg -> arg.contains("native-access"));
+    java("25.0.1", "printf '%s\\n' \"$@\"");
+    List<String> out = run(launcher, Map.of("BATON_JAVA_OPTS", "-Xmx1g -Dx=y"), "worker").out();
+    assertThat(out).contains("--enable-native-access=ALL-UNNAMED", "-Xmx96m");
+    int cp = out.indexOf("-cp");
+    assertThat(out.subList(cp - 2, cp)).containsExactly("-Xmx1g", "-Dx=y");
+  }
+}

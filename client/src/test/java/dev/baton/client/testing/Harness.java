@@ -1,0 +1,83 @@
+package dev.baton.client.testing;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.baton.client.command.Baton;
+import dev.baton.client.command.Shell;
+import dev.baton.client.output.Terminal;
+import dev.baton.client.output.Terminal.Screen;
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+
+/** Runs command lines against a {@link FakeCoordinator}. */
+public final class Harness implements AutoCloseable {
+  private static final ObjectMapper JSON = new ObjectMapper();
+
+  public final FakeCoordinator coordinator = new FakeCoordinator();
+  public final FakeTransfer transfer = new FakeTransfer();
+  public final ManualTime time = new ManualTime();
+  public final Map<String, String> environment = new HashMap<>();
+  public Screen screen = Screen.NONE;
+  public String in = "";
+
+  /** Where each command sought the coordinator, with which token. */
+  public final List<String> connections = new ArrayList<>();
+
+  /** {@code home} holds the configuration. */
+  public Harness(Path home) {
+    environment.put("HOME", home.toString());
+    environment.put("BATON_TOKEN", FakeCoordinator.TOKEN);
+  }
+
+  /** How a command ended. */
+  public record Outcome(int code, String out, String err) {
+    /** Standard output as JSON. */
+    public JsonNode json() {
+      return parse(out);
+    }
+
+    /** Standard output as one JSON value a line. */
+    public List<JsonNode> jsonLines() {
+      return out.lines().map(Outcome::parse).toList();
+    }
+
+    private static JsonNode parse(String text) {
+      try {
+        return JSON.readTree(text);
+      } catch (JsonProcessingException e) {
+        throw new AssertionError("no JSON: " + text, e);
+      }
+    }
+  }
+
+  public Outcome run(String... args) {
+    ByteArrayOutputStream out = new ByteArrayOutputStream();
+    ByteArrayOutputStream err = new ByteArrayOutputStream();
+    Shell shell =
+        new Shell(
+            new Terminal(out, err, screen),
+            new ByteArrayInputStream(in.getBytes(StandardCharsets.UTF_8)),
+            environment,
+            settings -> {
+              connections.add(settings.coordinator() + " " + settings.token());
+              return coordinator.channel(settings.token());
+            },
+            () -> transfer,
+            time);
+    int code = Baton.run(shell, args);
+    return new Outcome(
+        code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
+  }
+
+  @Override
+  public void close() {
+    coordinator.close();
+  }
+}
