@@ -1,7 +1,9 @@
 package dev.baton.coordinator.objectstore;
 
 import dev.baton.coordinator.core.ObjectStoreException;
+import dev.baton.v1.UploadContent;
 import java.time.InstantSource;
+import org.jspecify.annotations.Nullable;
 
 /** Any S3-compatible store that somebody else runs. URLs name its endpoint. */
 public final class ForeignS3 extends S3ObjectStore {
@@ -32,6 +34,18 @@ public final class ForeignS3 extends S3ObjectStore {
   @Override
   String originFor(String host) {
     return origin;
+  }
+
+  @Override
+  boolean keepsChecksums() {
+    return true;
+  }
+
+  // Not every store keeps checksums, nor each of the kind that we know: then it is read.
+  @Override
+  boolean holds(String key, UploadContent content, @Nullable String checksum)
+      throws ObjectStoreException {
+    return Checksums.of(content).equals(checksum) || readBack(key, content);
   }
 
   // What it has acknowledged is durable by S3's own promise.

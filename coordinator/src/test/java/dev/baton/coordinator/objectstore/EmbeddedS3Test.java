@@ -23,6 +23,7 @@ import java.nio.file.attribute.FileTime;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Instant;
 import java.time.InstantSource;
+import java.util.List;
 import java.util.UUID;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -159,6 +160,21 @@ class EmbeddedS3Test extends ObjectStoreContract {
       try (Stream<Path> left = Files.list(dataDir.resolve("objects/baton"))) {
         assertThat(left).isEmpty();
       }
+    }
+  }
+
+  @Test
+  void aCommitReadsWhatIsOnTheDisk() throws Exception {
+    Path file = Files.write(dataDir.resolve("file"), new byte[1000]);
+    UploadContent content = Contents.describe(file);
+    try (EmbeddedS3 store = EmbeddedS3.start(dataDir, ANY, InstantSource.system())) {
+      store.put("k", Files.readAllBytes(file));
+      store.commit("k", "", content, List.of());
+      byte[] damaged = new byte[1000];
+      damaged[500] = 1;
+      Files.write(dataDir.resolve("objects/baton/k"), damaged);
+      assertThatThrownBy(() -> store.commit("k", "", content, List.of()))
+          .hasMessageContaining("object k is not what was promised");
     }
   }
 
