@@ -5,12 +5,17 @@ import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.channels.SocketChannel;
 
-/** A channel's bytes; buffered, as messages are read byte by byte at their beginning. */
-final class ChannelInput extends InputStream {
+/**
+ * A channel's bytes; buffered, as messages are read byte by byte at their beginning. For both ends
+ * of the socket: the stream of {@link java.nio.channels.Channels} holds, while it waits, a lock
+ * that every writer of the channel needs. One thread reads.
+ */
+public final class ChannelInput extends InputStream {
   private final SocketChannel channel;
   private final ByteBuffer buffer = ByteBuffer.allocate(1 << 14).limit(0);
 
-  ChannelInput(SocketChannel channel) {
+  /** Reads a channel in blocking mode. */
+  public ChannelInput(SocketChannel channel) {
     this.channel = channel;
   }
 

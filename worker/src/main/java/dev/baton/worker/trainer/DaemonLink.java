@@ -14,11 +14,7 @@ import java.nio.channels.SocketChannel;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 
-/**
- * The trainer's end of the socket to its daemon. One thread reads; any may send. It reads and
- * writes the channel itself: the streams of {@link java.nio.channels.Channels} hold one lock for
- * both directions, so that a waiting reader would keep every writer out.
- */
+/** The trainer's end of the socket to its daemon. One thread reads; any may send. */
 final class DaemonLink implements AutoCloseable {
   private final SocketChannel channel;
   private final InputStream in;
