@@ -40,7 +40,7 @@ public final class ConfigLoader {
       throw new ConfigException(
           file + ": not YAML: " + e.getOriginalMessage().lines().findFirst().orElse("damaged"));
     } catch (IOException e) {
-      throw new ConfigException(file + ": cannot be read: " + reason(e));
+      throw new ConfigException(file + ": cannot be read: " + DataDir.reason(e));
     }
     if (root.isMissingNode() || root.isNull()) {
       return FileConfig.DEFAULT;
@@ -126,14 +126,5 @@ public final class ConfigLoader {
               }
               return Matcher.quoteReplacement(value);
             });
-  }
-
-  /** One line for an I/O failure; the exceptions of java.nio carry only the file's name. */
-  private static String reason(IOException e) {
-    return switch (e.getClass().getSimpleName()) {
-      case "NoSuchFileException" -> "no such file";
-      case "AccessDeniedException" -> "permission denied";
-      default -> String.valueOf(e.getMessage());
-    };
   }
 }

@@ -109,12 +109,13 @@ public final class Authentication implements ServerInterceptor {
     return Optional.empty();
   }
 
-  /** The host of HOST:PORT, HOST or [IPV6]:PORT, brackets kept; empty where there is none. */
+  /** The host of HOST:PORT or HOST, an IPv6 one without its brackets; empty where there is none. */
   static String hostOf(@Nullable String authority) {
     if (authority == null) {
       return "";
     }
     int colon = authority.lastIndexOf(':');
-    return colon < 0 || authority.endsWith("]") ? authority : authority.substring(0, colon);
+    String host = colon < 0 || authority.endsWith("]") ? authority : authority.substring(0, colon);
+    return host.startsWith("[") && host.endsWith("]") ? host.substring(1, host.length() - 1) : host;
   }
 }

@@ -1,5 +1,6 @@
 package dev.baton.coordinator.grpc;
 
+import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Supplier;
@@ -12,6 +13,10 @@ final class Replies {
    * Sends what the future yields, or its failure; a failure to make the future counts as its own.
    */
   static <A> void reply(StreamObserver<A> observer, Supplier<CompletableFuture<A>> call) {
+    if (observer instanceof ServerCallStreamObserver<A> stream) {
+      // With a handler, an answer to a caller who has gone is dropped; without, it throws.
+      stream.setOnCancelHandler(() -> {});
+    }
     CompletableFuture<A> future;
     try {
       future = call.get();

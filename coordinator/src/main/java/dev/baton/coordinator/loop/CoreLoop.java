@@ -37,29 +37,23 @@ public final class CoreLoop<C> implements AutoCloseable {
 
   private static final int MAX_GROUP = 512;
   private static final long TICK_NANOS = Duration.ofMillis(50).toNanos();
-  // A clock found later than this was not ours to watch: leases may have been renewed in vain.
-  private static final long LATE_NANOS = Duration.ofSeconds(1).toNanos();
-  private static final long RELOAD_PAUSE_MS = 250;
 
-  /** What the loop needs of the core. */
+  /** What the loop does with the core on its own account. */
   public interface Binding<C> {
-    /** A core with what the database holds; nothing is given away for one lease length. */
-    C load(Now now);
+    /** Loads what the database holds. */
+    void start(C core, Now now);
+
+    /** Loads it again after a transaction that failed; what was not taken of effects is dropped. */
+    void reload(C core, Now now);
 
     /** Does what has come due. Within a transaction. */
     void tick(C core, Now now);
-
-    /** The clock was late by more than a second. Within a transaction. */
-    void late(C core, Now now);
 
     /** What the core wants done outside since it was last asked. */
     List<Effect> takeEffects(C core);
 
     /** Does it; the transaction is on disk. */
     void deliver(Effect effect);
-
-    /** The core was loaded anew: it knows no worker's session. */
-    void forgetSessions();
   }
 
   private record Command<C>(BiFunction<C, Now, ?> body, CompletableFuture<Object> reply) {}
@@ -79,16 +73,19 @@ public final class CoreLoop<C> implements AutoCloseable {
   }
 
   private final Transactions transactions;
+  private final C core;
   private final Binding<C> binding;
   private final Supplier<Now> clock;
   private final LinkedBlockingQueue<Command<C>> queue = new LinkedBlockingQueue<>();
   private final LoopStats stats = new LoopStats();
   private final Thread thread;
   private volatile boolean closed;
+  private volatile boolean ended;
 
   /** Starts nothing yet. */
-  public CoreLoop(Transactions transactions, Binding<C> binding, Supplier<Now> clock) {
+  public CoreLoop(Transactions transactions, C core, Binding<C> binding, Supplier<Now> clock) {
     this.transactions = transactions;
+    this.core = core;
     this.binding = binding;
     this.clock = clock;
     thread = new Thread(this::run, "core");
@@ -96,11 +93,13 @@ public final class CoreLoop<C> implements AutoCloseable {
 
   /** Loads the core and begins to serve. Throws what the load throws. */
   public void start() {
-    first = binding.load(clock.get());
+    Now now = clock.get();
+    transactions.begin();
+    binding.start(core, now);
+    transactions.commit();
+    binding.takeEffects(core).forEach(this::deliver);
     thread.start();
   }
-
-  private @Nullable C first;
 
   /** What the loop has done so far. */
   public LoopStats stats() {
@@ -115,9 +114,13 @@ public final class CoreLoop<C> implements AutoCloseable {
   @SuppressWarnings("unchecked") // The reply is completed with what the body returned.
   public <T> CompletableFuture<T> submit(BiFunction<C, Now, T> body) {
     var reply = new CompletableFuture<Object>();
-    queue.add(new Command<>(body, reply));
     if (closed) {
-      failQueued();
+      reply.completeExceptionally(new StoppingException());
+    } else {
+      queue.add(new Command<>(body, reply));
+      if (ended) {
+        failQueued();
+      }
     }
     return (CompletableFuture<T>) reply;
   }
@@ -140,9 +143,9 @@ public final class CoreLoop<C> implements AutoCloseable {
   }
 
   private void run() {
-    C core = first;
     var group = new ArrayList<Command<C>>(MAX_GROUP);
     long lastTick = clock.get().nanos();
+    boolean trusted = true;
     while (true) {
       try {
         gather(group, lastTick);
@@ -150,23 +153,22 @@ public final class CoreLoop<C> implements AutoCloseable {
         log.warn("the core's thread was interrupted; it goes on");
       }
       if (closed && group.isEmpty() && queue.isEmpty()) {
+        ended = true;
         failQueued();
         return;
       }
       Now now = clock.get();
-      long sinceTick = now.nanos() - lastTick;
-      boolean tick = sinceTick >= TICK_NANOS;
-      boolean late = sinceTick > TICK_NANOS + LATE_NANOS;
+      boolean tick = now.nanos() - lastTick >= TICK_NANOS;
       if (tick) {
         lastTick = now.nanos();
       }
-      if (core == null) {
-        core = reload();
+      if (!trusted) {
+        trusted = reload(now);
       }
-      if (core == null) {
+      if (trusted) {
+        trusted = runGroup(group, now, tick);
+      } else {
         failGroup(group, new StoreException(false, "the coordinator's database failed", null));
-      } else if (!runGroup(core, group, now, tick, late)) {
-        core = null;
       }
       group.clear();
     }
@@ -181,39 +183,30 @@ public final class CoreLoop<C> implements AutoCloseable {
     }
   }
 
-  private @Nullable C reload() {
+  /** False where the database cannot be read. */
+  private boolean reload(Now now) {
     try {
-      C core = binding.load(clock.get());
-      binding.forgetSessions();
+      binding.reload(core, now);
       log.info("the core was loaded anew from the database");
-      return core;
+      return true;
     } catch (RuntimeException e) {
       log.error("the core cannot be loaded; trying again", e);
-      try {
-        Thread.sleep(RELOAD_PAUSE_MS);
-      } catch (InterruptedException interrupt) {
-        Thread.currentThread().interrupt();
-      }
-      return null;
+      return false;
     }
   }
 
   /** False where the core is no longer to be trusted. */
-  private boolean runGroup(C core, List<Command<C>> group, Now now, boolean tick, boolean late) {
+  private boolean runGroup(List<Command<C>> group, Now now, boolean tick) {
     var outcomes = new ArrayList<Outcome>(group.size());
     List<Effect> tickEffects = List.of();
     try {
       transactions.begin();
-      if (late) {
-        log.warn("the clock was late by more than a second; no lease is given away for a while");
-        binding.late(core, now);
-      }
       if (tick) {
         binding.tick(core, now);
         tickEffects = binding.takeEffects(core);
       }
       for (Command<C> command : group) {
-        outcomes.add(apply(core, command, now));
+        outcomes.add(apply(command, now));
       }
       transactions.commit();
     } catch (RuntimeException e) {
@@ -231,7 +224,7 @@ public final class CoreLoop<C> implements AutoCloseable {
     return true;
   }
 
-  private Outcome apply(C core, Command<C> command, Now now) {
+  private Outcome apply(Command<C> command, Now now) {
     Object value = null;
     CoordinatorException refusal = null;
     try {

@@ -22,8 +22,10 @@ import java.sql.SQLException;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Comparator;
+import java.util.EnumMap;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Consumer;
@@ -190,6 +192,16 @@ final class JdbcJobStore implements JobStore {
     return sql.first("SELECT coalesce(max(seq), 0) FROM job", row -> row.getLong(1)).orElse(0L);
   }
 
+  /** How many jobs are in each state that has any. */
+  Map<JobState, Long> countByState() {
+    var counts = new EnumMap<JobState, Long>(JobState.class);
+    sql.list(
+            "SELECT state, count(*) FROM job GROUP BY state",
+            row -> Map.entry(JobState.valueOf(row.getString(1)), row.getLong(2)))
+        .forEach(entry -> counts.put(entry.getKey(), entry.getValue()));
+    return counts;
+  }
+
   @Override
   public void insertAttempt(Attempt attempt) {
     sql.update(
@@ -335,11 +347,13 @@ final class JdbcJobStore implements JobStore {
         "SELECT series, step, value, time_ms FROM metric_point WHERE job_id = ?"
             + " ORDER BY series, step",
         row -> {
-          double value = row.getDouble("value");
+          double stored = row.getDouble("value");
+          // Asked at once: it speaks of the column read last.
+          double value = row.wasNull() ? Double.NaN : stored;
           return MetricPoint.newBuilder()
               .setSeries(row.getString("series"))
               .setStep(row.getLong("step"))
-              .setValue(row.wasNull() ? Double.NaN : value)
+              .setValue(value)
               .setTimeMs(row.getLong("time_ms"))
               .build();
         },

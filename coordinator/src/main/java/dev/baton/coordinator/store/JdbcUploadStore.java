@@ -56,7 +56,7 @@ final class JdbcUploadStore implements UploadStore {
 
   @Override
   public boolean knowsKey(String objectKey) {
-    return sql.first("SELECT 1 FROM upload WHERE object_key = ?", row -> Boolean.TRUE, objectKey)
+    return sql.first("SELECT 1 FROM upload WHERE object_key = ?", row -> true, objectKey)
         .isPresent();
   }
 

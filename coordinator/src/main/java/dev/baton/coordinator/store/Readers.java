@@ -1,8 +1,12 @@
 package dev.baton.coordinator.store;
 
+import dev.baton.coordinator.core.JobState;
+import dev.baton.coordinator.core.Reads;
+import dev.baton.coordinator.core.Stores;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
 import java.util.function.Function;
@@ -11,7 +15,7 @@ import java.util.function.Function;
  * A few connections that only read, beside the one that writes. Any thread may use them; who comes
  * when all are busy waits.
  */
-public final class Readers implements AutoCloseable {
+public final class Readers implements Reads, AutoCloseable {
   private static final int CONNECTIONS = 2;
 
   private final List<SqliteDatabase> all = new ArrayList<>();
@@ -25,8 +29,17 @@ public final class Readers implements AutoCloseable {
     idle.addAll(all);
   }
 
-  /** Reads what has been committed. {@code query} sees one state of the database throughout. */
-  public <T> T read(Function<SqliteDatabase, T> query) {
+  @Override
+  public <T> T read(Function<Stores, T> query) {
+    return query(database -> query.apply(database.stores()));
+  }
+
+  /** How many jobs are in each state that has any. */
+  public Map<JobState, Long> countJobs() {
+    return query(database -> database.jobs().countByState());
+  }
+
+  private <T> T query(Function<SqliteDatabase, T> query) {
     SqliteDatabase database;
     try {
       database = idle.take();

@@ -1,5 +1,6 @@
 package dev.baton.coordinator.store;
 
+import dev.baton.coordinator.core.StoreException;
 import java.sql.Connection;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
@@ -35,8 +36,14 @@ final class Sql implements AutoCloseable {
     try {
       return bind(sql, arguments).executeUpdate();
     } catch (SQLException e) {
-      throw SqliteErrors.translate(e);
+      throw failed(sql, e);
     }
+  }
+
+  /** The driver closes a statement that failed, so that it must be prepared anew. */
+  private StoreException failed(String sql, SQLException e) {
+    prepared.remove(sql);
+    return SqliteErrors.translate(e);
   }
 
   /** Every row. */
@@ -47,7 +54,7 @@ final class Sql implements AutoCloseable {
         rows.add(reader.read(result));
       }
     } catch (SQLException e) {
-      throw SqliteErrors.translate(e);
+      throw failed(sql, e);
     }
     return rows;
   }
@@ -59,7 +66,7 @@ final class Sql implements AutoCloseable {
         each.accept(reader.read(result));
       }
     } catch (SQLException e) {
-      throw SqliteErrors.translate(e);
+      throw failed(sql, e);
     }
   }
 
@@ -68,7 +75,7 @@ final class Sql implements AutoCloseable {
     try (ResultSet result = bind(sql, arguments).executeQuery()) {
       return result.next() ? Optional.of(reader.read(result)) : Optional.empty();
     } catch (SQLException e) {
-      throw SqliteErrors.translate(e);
+      throw failed(sql, e);
     }
   }
 

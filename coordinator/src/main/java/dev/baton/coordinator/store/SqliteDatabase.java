@@ -1,11 +1,8 @@
 package dev.baton.coordinator.store;
 
-import dev.baton.coordinator.core.DatasetStore;
-import dev.baton.coordinator.core.JobStore;
-import dev.baton.coordinator.core.LogStore;
+import dev.baton.coordinator.core.Stores;
 import dev.baton.coordinator.core.TokenStore;
 import dev.baton.coordinator.core.Transactions;
-import dev.baton.coordinator.core.UploadStore;
 import java.nio.file.Path;
 import java.sql.DriverManager;
 import java.sql.SQLException;
@@ -20,17 +17,15 @@ import java.sql.SQLException;
 public final class SqliteDatabase implements Transactions, AutoCloseable {
   private final Sql sql;
   private final JdbcJobStore jobs;
-  private final JdbcDatasetStore datasets;
-  private final JdbcLogStore logs;
-  private final JdbcUploadStore uploads;
+  private final Stores stores;
   private final JdbcTokenStore tokens;
 
   private SqliteDatabase(Sql sql) {
     this.sql = sql;
     jobs = new JdbcJobStore(sql);
-    datasets = new JdbcDatasetStore(sql);
-    logs = new JdbcLogStore(sql);
-    uploads = new JdbcUploadStore(sql);
+    stores =
+        new Stores(
+            jobs, new JdbcUploadStore(sql), new JdbcDatasetStore(sql), new JdbcLogStore(sql));
     tokens = new JdbcTokenStore(sql);
   }
 
@@ -66,7 +61,7 @@ public final class SqliteDatabase implements Transactions, AutoCloseable {
     return new SqliteDatabase(sql);
   }
 
-  private static Sql connect(Path file) {
+  static Sql connect(Path file) {
     try {
       return new Sql(DriverManager.getConnection("jdbc:sqlite:" + file));
     } catch (SQLException e) {
@@ -90,20 +85,18 @@ public final class SqliteDatabase implements Transactions, AutoCloseable {
     sql.rollback();
   }
 
-  public JobStore jobs() {
+  /** Lets the file grow to so many pages of 4 KiB: how tests fill the disk. */
+  void limitPages(int pages) {
+    sql.script("PRAGMA max_page_count = " + pages);
+  }
+
+  JdbcJobStore jobs() {
     return jobs;
   }
 
-  public DatasetStore datasets() {
-    return datasets;
-  }
-
-  public LogStore logs() {
-    return logs;
-  }
-
-  public UploadStore uploads() {
-    return uploads;
+  /** What the core keeps. */
+  public Stores stores() {
+    return stores;
   }
 
   public TokenStore tokens() {

@@ -1,0 +1,147 @@
+package dev.baton.coordinator;
+
+import dev.baton.coordinator.config.ConfigException;
+import dev.baton.coordinator.config.ConfigLoader;
+import dev.baton.coordinator.config.CoordinatorConfig;
+import dev.baton.coordinator.config.DataDir;
+import dev.baton.coordinator.config.FileConfig;
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.time.InstantSource;
+import java.util.Arrays;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CountDownLatch;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.LoggerFactory;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code baton coordinator}. Exit codes: 0 stopped, 1 it failed, 2 wrong usage or environment. */
+@Command(
+    name = "baton coordinator",
+    description = "Leases training jobs to workers, and keeps what they save.",
+    mixinStandardHelpOptions = true,
+    sortOptions = false)
+public final class Main implements Callable<Integer> {
+  @Spec
+  @SuppressWarnings("NullAway.Init") // picocli sets it.
+  private CommandSpec spec;
+
+  @Option(
+      names = "--data-dir",
+      required = true,
+      paramLabel = "DIR",
+      description = "Everything the coordinator keeps; created where it is missing.")
+  @SuppressWarnings("NullAway.Init") // picocli sets it.
+  private Path dataDir;
+
+  @Option(
+      names = "--listen",
+      paramLabel = "HOST:PORT",
+      defaultValue = "127.0.0.1:7070",
+      description = "gRPC, for clients and workers (default ${DEFAULT-VALUE}; port 0: any).")
+  private String listen = "";
+
+  @Option(
+      names = "--http",
+      paramLabel = "HOST:PORT",
+      defaultValue = "127.0.0.1:7071",
+      description = "HTTP: /healthz, /metrics, /releases/ (default ${DEFAULT-VALUE}).")
+  private String http = "";
+
+  @Option(
+      names = "--objects",
+      paramLabel = "HOST:PORT",
+      defaultValue = "127.0.0.1:7072",
+      description = "The embedded object store (default ${DEFAULT-VALUE}).")
+  private String objects = "";
+
+  @Option(
+      names = "--advertise",
+      paramLabel = "HOST",
+      description = "The host that URLs name; default: the one by which a caller came.")
+  private @Nullable String advertise;
+
+  @Option(
+      names = "--releases",
+      paramLabel = "DIR",
+      description = "A folder to serve under /releases/.")
+  private @Nullable Path releases;
+
+  @Option(
+      names = "--config",
+      paramLabel = "FILE",
+      description = "YAML: an object store of your own (objects), times of leases (lease).")
+  private @Nullable Path config;
+
+  @Option(
+      names = "--insecure",
+      description = "Allow addresses beyond loopback, though nothing is encrypted.")
+  private boolean insecure;
+
+  /** Runs until it is told to stop. */
+  public static void main(String[] args) {
+    Logging.begin();
+    // The launcher hands the verb on.
+    boolean verb = args.length > 0 && args[0].equals("coordinator");
+    System.exit(
+        commandLine(new Main()).execute(verb ? Arrays.copyOfRange(args, 1, args.length) : args));
+  }
+
+  /** A command line whose errors are one line on standard error. */
+  public static CommandLine commandLine(Object command) {
+    return new CommandLine(command)
+        .setParameterExceptionHandler(
+            (e, args) -> {
+              e.getCommandLine().getErr().println(firstLine(e));
+              return CommandLine.ExitCode.USAGE;
+            })
+        .setExecutionExceptionHandler(
+            (e, line, result) -> {
+              if (e instanceof ConfigException) {
+                line.getErr().println(firstLine(e));
+                return CommandLine.ExitCode.USAGE;
+              }
+              LoggerFactory.getLogger(Main.class).error("the coordinator failed", e);
+              line.getErr().println("the coordinator failed: " + e);
+              return CommandLine.ExitCode.SOFTWARE;
+            });
+  }
+
+  private static String firstLine(Exception e) {
+    return String.valueOf(e.getMessage()).lines().findFirst().orElse("");
+  }
+
+  @Override
+  public Integer call() throws Exception {
+    var settings =
+        new CoordinatorConfig(
+            dataDir,
+            CoordinatorConfig.address("--listen", listen),
+            CoordinatorConfig.address("--http", http),
+            CoordinatorConfig.address("--objects", objects),
+            Optional.ofNullable(advertise),
+            Optional.ofNullable(releases),
+            config == null ? FileConfig.DEFAULT : new ConfigLoader(System::getenv).load(config),
+            insecure);
+    try (DataDir locked = DataDir.open(dataDir)) {
+      Logging.toFile(locked.resolve("coordinator.log"));
+      serve(settings, locked, spec.commandLine().getOut());
+    }
+    return CommandLine.ExitCode.OK;
+  }
+
+  private static void serve(CoordinatorConfig settings, DataDir locked, PrintWriter out)
+      throws InterruptedException {
+    Coordinator coordinator = Coordinator.start(settings, locked, InstantSource.system());
+    // SIGTERM runs the hook while this thread waits; the process ends when the hook has.
+    Runtime.getRuntime().addShutdownHook(new Thread(coordinator::close, "stop"));
+    out.println("ready grpc=" + coordinator.grpcAddress() + " http=" + coordinator.httpAddress());
+    out.flush();
+    new CountDownLatch(1).await();
+  }
+}

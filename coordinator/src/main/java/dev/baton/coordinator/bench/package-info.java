@@ -1,5 +1,0 @@
-/** baton bench coordinator. */
-@NullMarked
-package dev.baton.coordinator.bench;
-
-import org.jspecify.annotations.NullMarked;

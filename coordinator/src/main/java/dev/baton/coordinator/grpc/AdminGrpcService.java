@@ -1,0 +1,94 @@
+package dev.baton.coordinator.grpc;
+
+import dev.baton.coordinator.auth.Tokens;
+import dev.baton.coordinator.core.CoordinatorException;
+import dev.baton.coordinator.core.Scheduler;
+import dev.baton.coordinator.core.Token;
+import dev.baton.coordinator.core.TokenStore;
+import dev.baton.coordinator.loop.CoreLoop;
+import dev.baton.v1.AdminServiceGrpc;
+import dev.baton.v1.CreateTokenRequest;
+import dev.baton.v1.CreateTokenResponse;
+import dev.baton.v1.DrainWorkerRequest;
+import dev.baton.v1.ListWorkersRequest;
+import dev.baton.v1.ListWorkersResponse;
+import dev.baton.v1.WorkerInfo;
+import io.grpc.stub.StreamObserver;
+
+/** Workers and tokens. */
+final class AdminGrpcService extends AdminServiceGrpc.AdminServiceImplBase {
+  private static final long MAX_TTL_SECONDS = 100L * 366 * 24 * 3600;
+
+  private final CoreLoop<Scheduler> loop;
+  private final TokenStore store;
+  private final Tokens tokens;
+
+  /**
+   * @param store of the connection that writes
+   */
+  AdminGrpcService(CoreLoop<Scheduler> loop, TokenStore store, Tokens tokens) {
+    this.loop = loop;
+    this.store = store;
+    this.tokens = tokens;
+  }
+
+  @Override
+  public void listWorkers(
+      ListWorkersRequest request, StreamObserver<ListWorkersResponse> responses) {
+    Replies.reply(
+        responses,
+        () ->
+            loop.submit((core, now) -> core.workers())
+                .thenApply(
+                    workers -> ListWorkersResponse.newBuilder().addAllWorkers(workers).build()));
+  }
+
+  @Override
+  public void drainWorker(DrainWorkerRequest request, StreamObserver<WorkerInfo> responses) {
+    Replies.reply(
+        responses, () -> loop.submit((core, now) -> core.drainWorker(request.getWorker(), now)));
+  }
+
+  @Override
+  public void createToken(
+      CreateTokenRequest request, StreamObserver<CreateTokenResponse> responses) {
+    Replies.reply(
+        responses,
+        () -> {
+          Token.Role role =
+              Tokens.role(request.getRole())
+                  .orElseThrow(
+                      () ->
+                          invalid(
+                              "role: '"
+                                  + request.getRole()
+                                  + "' is no role; it is admin, user or worker"));
+          long ttl = request.getTtlSeconds();
+          if (ttl < 0 || ttl > MAX_TTL_SECONDS) {
+            throw invalid("ttl_seconds: must lie between 0 (never expires) and " + MAX_TTL_SECONDS);
+          }
+          return loop.submit(
+                  (core, now) -> {
+                    Tokens.NewToken made =
+                        Tokens.create(
+                            role, now.epochMs(), ttl == 0 ? 0 : now.epochMs() + ttl * 1_000);
+                    store.insert(made.stored());
+                    return made;
+                  })
+              .thenApply(
+                  made -> {
+                    tokens.add(made.stored());
+                    return CreateTokenResponse.newBuilder()
+                        .setToken(made.text())
+                        .setId(made.stored().id())
+                        .setRole(Tokens.label(role))
+                        .setExpiresAtMs(made.stored().expiresAtMs())
+                        .build();
+                  });
+        });
+  }
+
+  private static CoordinatorException invalid(String message) {
+    return new CoordinatorException(CoordinatorException.Kind.INVALID_ARGUMENT, message);
+  }
+}

@@ -1,0 +1,156 @@
+package dev.baton.coordinator.housekeeping;
+
+import dev.baton.coordinator.core.ObjectStore;
+import dev.baton.coordinator.core.ObjectStoreException;
+import dev.baton.coordinator.core.Reads;
+import dev.baton.coordinator.core.Scheduler;
+import dev.baton.coordinator.core.Stores;
+import dev.baton.coordinator.core.Upload;
+import dev.baton.coordinator.loop.CoreLoop;
+import java.time.Duration;
+import java.time.Instant;
+import java.time.InstantSource;
+import java.util.List;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Clears away on a timer what nothing needs: objects that the database has let go (checkpoints
+ * beyond those kept, deleted data sets), uploads of terms that are over, uploads that nothing has
+ * referred to for a day; and, at start and each hour, whatever else lies in the store. A failure is
+ * logged and tried again at the next round.
+ */
+public final class Housekeeper implements AutoCloseable {
+  private static final Logger log = LoggerFactory.getLogger(Housekeeper.class);
+  private static final Duration ROUND = Duration.ofSeconds(10);
+  private static final Duration SWEEP = Duration.ofHours(1);
+  private static final Duration UNREFERENCED = Duration.ofHours(24);
+  private static final int BATCH = 100;
+
+  private final CoreLoop<Scheduler> loop;
+  private final Stores stores;
+  private final Reads reads;
+  private final ObjectStore objects;
+  private final InstantSource clock;
+  private final ScheduledExecutorService timer =
+      Executors.newSingleThreadScheduledExecutor(
+          task -> {
+            var thread = new Thread(task, "housekeeper");
+            thread.setDaemon(true);
+            return thread;
+          });
+
+  /**
+   * @param stores of the connection that writes
+   */
+  public Housekeeper(
+      CoreLoop<Scheduler> loop,
+      Stores stores,
+      Reads reads,
+      ObjectStore objects,
+      InstantSource clock) {
+    this.loop = loop;
+    this.stores = stores;
+    this.reads = reads;
+    this.objects = objects;
+    this.clock = clock;
+  }
+
+  /** Begins the rounds. */
+  public void start() {
+    schedule("the removal of old objects", this::removeOld, ROUND);
+    schedule("the sweep of the object store", this::sweep, SWEEP);
+  }
+
+  private void schedule(String what, Chore chore, Duration period) {
+    var unused =
+        timer.scheduleWithFixedDelay(
+            () -> runOnce(what, chore), 1, period.toSeconds(), TimeUnit.SECONDS);
+  }
+
+  /** A piece of work that may fail. */
+  @FunctionalInterface
+  interface Chore {
+    void run() throws Exception;
+  }
+
+  /** Runs a chore; its failure ends nothing else. */
+  static void runOnce(String what, Chore chore) {
+    try {
+      chore.run();
+    } catch (Exception e) {
+      if (e instanceof InterruptedException) {
+        Thread.currentThread().interrupt();
+      } else {
+        log.warn("{} failed; it is tried again at the next round", what, e);
+      }
+    }
+  }
+
+  /** Removes objects that the database has let go. */
+  void removeOld() throws Exception {
+    List<Upload> batch;
+    do {
+      long openBefore = clock.instant().minus(UNREFERENCED).toEpochMilli();
+      batch = reads.read(all -> all.uploads().sweepable(openBefore, BATCH));
+      for (Upload upload : batch) {
+        remove(upload);
+      }
+    } while (batch.size() == BATCH);
+  }
+
+  private void remove(Upload upload) throws Exception {
+    String id = upload.uploadId();
+    // From here on nobody can commit it.
+    boolean ours =
+        loop.submit(
+                (core, now) -> {
+                  boolean still =
+                      stores
+                          .uploads()
+                          .find(id)
+                          .filter(known -> known.state() != Upload.State.KEPT)
+                          .isPresent();
+                  if (still) {
+                    stores.uploads().setState(id, Upload.State.DISCARDED);
+                  }
+                  return still;
+                })
+            .get();
+    if (!ours) {
+      return;
+    }
+    if (!upload.multipartId().isEmpty()) {
+      objects.abortUpload(upload.objectKey(), upload.multipartId());
+    }
+    objects.delete(upload.objectKey());
+    var unused =
+        loop.submit(
+                (core, now) -> {
+                  stores.uploads().delete(id);
+                  return id;
+                })
+            .get();
+  }
+
+  /** Removes what the database does not know at all. */
+  void sweep() throws ObjectStoreException {
+    Instant before = clock.instant().minus(UNREFERENCED);
+    int removed =
+        objects.sweep(
+            before,
+            key -> !Reports.isReport(key) && !reads.read(all -> all.uploads().knowsKey(key)));
+    if (removed > 0) {
+      log.info("swept {} leftovers from the object store", removed);
+    }
+  }
+
+  /** Ends the rounds. */
+  @Override
+  public void close() {
+    timer.shutdownNow();
+  }
+}

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.baton.coordinator.config;
+
+import org.jspecify.annotations.NullMarked;

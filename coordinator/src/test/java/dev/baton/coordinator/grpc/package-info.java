@@ -1,0 +1,4 @@
+@NullMarked
+package dev.baton.coordinator.grpc;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.baton.coordinator.loop;
+
+import org.jspecify.annotations.NullMarked;

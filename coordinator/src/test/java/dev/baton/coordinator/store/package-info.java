@@ -1,0 +1,4 @@
+@NullMarked
+package dev.baton.coordinator.store;
+
+import org.jspecify.annotations.NullMarked;

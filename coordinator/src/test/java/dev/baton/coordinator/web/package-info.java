@@ -1,0 +1,4 @@
+@NullMarked
+package dev.baton.coordinator.web;
+
+import org.jspecify.annotations.NullMarked;
