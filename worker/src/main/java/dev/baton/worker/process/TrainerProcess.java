@@ -2,6 +2,7 @@ package dev.baton.worker.process;
 
 import dev.baton.v1.DaemonMessage;
 import dev.baton.v1.TrainerMessage;
+import dev.baton.worker.trainer.ChannelInput;
 import java.io.BufferedInputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -216,7 +217,7 @@ public final class TrainerProcess {
 
   private void read() {
     try (SocketChannel channel = server.accept()) {
-      InputStream in = new BufferedInputStream(Channels.newInputStream(channel));
+      InputStream in = new BufferedInputStream(new ChannelInput(channel));
       synchronized (sending) {
         out = Channels.newOutputStream(channel);
         DaemonMessage early;
