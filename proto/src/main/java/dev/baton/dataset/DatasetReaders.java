@@ -34,6 +34,8 @@ public final class DatasetReaders {
       throws IOException {
     return switch (format) {
       case DATASET_FORMAT_IDX -> Idx.open(files, split, tempDir);
+      case DATASET_FORMAT_CIFAR_BINARY -> CifarBinary.open(files, split);
+      case DATASET_FORMAT_IMAGE_FOLDER -> ImageFolder.open(files, split, tempDir);
       default -> throw new DatasetException("unknown data set format " + format);
     };
   }

@@ -37,44 +37,92 @@ public final class DatasetScanner {
         format == null || format == DatasetFormat.DATASET_FORMAT_UNSPECIFIED
             ? detect(path)
             : format;
-    return switch (wanted) {
-      case DATASET_FORMAT_IDX -> scanIdx(path, stagingDir, listener);
+    Dataset.Builder dataset = Dataset.newBuilder().setFormat(wanted);
+    Map<String, Path> files;
+    switch (wanted) {
+      case DATASET_FORMAT_IDX -> {
+        files = Idx.files(path);
+        scanFixed(dataset, files, stagingDir);
+      }
+      case DATASET_FORMAT_CIFAR_BINARY -> {
+        files = CifarBinary.files(path, stagingDir);
+        dataset.addAllClassNames(CifarBinary.classNames(files));
+        scanFixed(dataset, files, stagingDir);
+      }
+      case DATASET_FORMAT_IMAGE_FOLDER -> {
+        files = ImageFolder.files(path, stagingDir, listener);
+        scanPictures(dataset, files, stagingDir, listener);
+      }
       default ->
           throw new DatasetException(
               "data sets of format "
                   + wanted
                   + " are not read; known are "
                   + String.join(", ", DatasetFormats.names()));
-    };
-  }
-
-  private static DatasetFormat detect(Path path) {
-    if (Idx.folder(path) != null) {
-      return DatasetFormat.DATASET_FORMAT_IDX;
-    }
-    throw new DatasetException(
-        "cannot tell the format of "
-            + path
-            + "; say it with --format, one of "
-            + String.join(", ", DatasetFormats.names()));
-  }
-
-  private static ScannedDataset scanIdx(Path path, Path stagingDir, ProgressListener listener)
-      throws IOException {
-    Map<String, Path> files = Idx.files(path);
-    Dataset.Builder dataset = Dataset.newBuilder().setFormat(DatasetFormat.DATASET_FORMAT_IDX);
-    for (Idx.Split split : Idx.Split.values()) {
-      try (SplitReader reader = Idx.open(files, split.split, stagingDir)) {
-        Picture first = reader.read(0);
-        dataset.addSplits(
-            split(split.split, reader, first.channels(), first.height(), first.width()));
-      }
     }
     return describe(dataset, files, listener);
   }
 
-  private static DatasetSplit split(
-      String name, SplitReader reader, int channels, int height, int width) {
+  private static DatasetFormat detect(Path path) throws IOException {
+    if (Files.isDirectory(path)) {
+      if (Idx.folder(path) != null) {
+        return DatasetFormat.DATASET_FORMAT_IDX;
+      }
+      if (CifarBinary.looksLike(path)) {
+        return DatasetFormat.DATASET_FORMAT_CIFAR_BINARY;
+      }
+      if (ImageFolder.looksLike(path)) {
+        return DatasetFormat.DATASET_FORMAT_IMAGE_FOLDER;
+      }
+    } else if (!Tar.firstPath(path).isEmpty()) {
+      return CifarBinary.looksLike(path)
+          ? DatasetFormat.DATASET_FORMAT_CIFAR_BINARY
+          : DatasetFormat.DATASET_FORMAT_IMAGE_FOLDER;
+    }
+    throw new DatasetException(
+        path
+            + " is no data set that Baton knows: a folder with train-images-idx3-ubyte (idx), one"
+            + " with data_batch_1.bin (cifar-binary), or a folder or tar of"
+            + " SPLIT/CLASS/PICTURE.jpg (image-folder)");
+  }
+
+  /** Formats whose pictures have one shape and cannot fail to decode. */
+  private static void scanFixed(Dataset.Builder dataset, Map<String, Path> files, Path stagingDir)
+      throws IOException {
+    for (String split : List.of("train", "test")) {
+      try (SplitReader reader =
+          DatasetReaders.open(dataset.getFormat(), files, split, stagingDir)) {
+        dataset.addSplits(split(split, reader, Shape.of(reader.read(0))));
+      }
+    }
+  }
+
+  private static void scanPictures(
+      Dataset.Builder dataset, Map<String, Path> files, Path stagingDir, ProgressListener listener)
+      throws IOException, InterruptedException {
+    try (ImageFolder folder = ImageFolder.open(files, stagingDir)) {
+      dataset.addAllClassNames(folder.classNames());
+      long total = 0;
+      for (String split : folder.splits()) {
+        total += folder.reader(split).size();
+      }
+      long done = 0;
+      int channels = 1;
+      for (String split : folder.splits()) {
+        SplitReader reader = folder.reader(split);
+        Shape shape = new PictureCheck(reader, listener, done, total).run();
+        done += reader.size();
+        channels = Math.max(channels, shape.channels());
+        dataset.addSplits(split(split, reader, shape));
+      }
+      // Gray pictures among coloured ones are read as coloured, in whichever split.
+      for (DatasetSplit.Builder split : dataset.getSplitsBuilderList()) {
+        split.setShape(0, channels);
+      }
+    }
+  }
+
+  private static DatasetSplit split(String name, SplitReader reader, Shape shape) {
     int classes = 0;
     for (int i = 0; i < reader.size(); i++) {
       classes = Math.max(classes, reader.label(i) + 1);
@@ -82,7 +130,7 @@ public final class DatasetScanner {
     return DatasetSplit.newBuilder()
         .setName(name)
         .setSamples(reader.size())
-        .addAllShape(List.of(channels, height, width))
+        .addAllShape(List.of(shape.channels(), shape.height(), shape.width()))
         .setClasses(classes)
         .build();
   }

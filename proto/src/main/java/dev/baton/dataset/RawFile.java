@@ -40,8 +40,7 @@ final class RawFile implements Closeable {
    */
   static RawFile open(Path file, String name, Path tempDir, long limit) throws IOException {
     if (!isGzip(file, name)) {
-      FileChannel channel = FileChannel.open(file, StandardOpenOption.READ);
-      return new RawFile(name, channel, channel.size());
+      return openPlain(file, name);
     }
     Files.createDirectories(tempDir);
     Path temp = Files.createTempFile(tempDir, "inflate-", ".tmp");
@@ -53,6 +52,12 @@ final class RawFile implements Closeable {
       channel.close();
       throw e;
     }
+  }
+
+  /** Opens a file whose bytes are taken as they are. */
+  static RawFile openPlain(Path file, String name) throws IOException {
+    FileChannel channel = FileChannel.open(file, StandardOpenOption.READ);
+    return new RawFile(name, channel, channel.size());
   }
 
   /** The first bytes of a file, gunzipped where need be; fewer where it is shorter. */
