@@ -56,7 +56,7 @@ final class ImageFolder implements Closeable {
     if (Files.isDirectory(path)) {
       return Map.of(TAR, pack(path, stagingDir, listener));
     }
-    return Map.of(RawFile.isGzip(path, path.toString()) ? TAR_GZ : TAR, path);
+    return Map.of(RawFile.isGzip(path) ? TAR_GZ : TAR, path);
   }
 
   /** Opens the tar among a data set's files. */

@@ -8,7 +8,6 @@ import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.zip.GZIPInputStream;
@@ -39,7 +38,7 @@ final class RawFile implements Closeable {
    * @param limit the most bytes that are gunzipped; one more is an error
    */
   static RawFile open(Path file, String name, Path tempDir, long limit) throws IOException {
-    if (!isGzip(file, name)) {
+    if (!isGzip(file)) {
       return openPlain(file, name);
     }
     Files.createDirectories(tempDir);
@@ -62,7 +61,7 @@ final class RawFile implements Closeable {
 
   /** The first bytes of a file, gunzipped where need be; fewer where it is shorter. */
   static byte[] head(Path file, String name, int bytes) throws IOException {
-    boolean gzip = isGzip(file, name);
+    boolean gzip = isGzip(file);
     try (InputStream in = gzip ? gunzip(file) : Files.newInputStream(file)) {
       return in.readNBytes(bytes);
     } catch (EOFException | ZipException e) {
@@ -70,12 +69,10 @@ final class RawFile implements Closeable {
     }
   }
 
-  static boolean isGzip(Path file, String name) throws IOException {
+  static boolean isGzip(Path file) throws IOException {
     try (InputStream in = Files.newInputStream(file)) {
       byte[] magic = in.readNBytes(2);
       return magic.length == 2 && magic[0] == 0x1F && magic[1] == (byte) 0x8B;
-    } catch (NoSuchFileException e) {
-      throw new DatasetException(name + " does not exist", e);
     }
   }
 

@@ -163,7 +163,9 @@ final class PictureSource implements SampleSource {
           }
         }
       }
-    } catch (Throwable e) { // whoever wants the sample meets the error again, and reports it
+    } catch (TrainingException e) { // whoever wants the sample meets it again, and reports it
+      log.warn("decoding ahead ended: {}", e.getMessage());
+    } catch (Throwable e) { // likewise
       log.warn("decoding ahead ended: {}", e.toString(), e);
     }
   }
