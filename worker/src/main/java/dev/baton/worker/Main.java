@@ -1,5 +1,7 @@
 package dev.baton.worker;
 
+import dev.baton.worker.bench.BenchCommand;
+import dev.baton.worker.bench.MachineCommand;
 import java.io.IOException;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -23,7 +25,11 @@ public final class Main implements Runnable {
   }
 
   static CommandLine commandLine(WorkerCommand worker) {
-    CommandLine line = new CommandLine(new Main()).addSubcommand("worker", worker);
+    CommandLine line =
+        new CommandLine(new Main())
+            .addSubcommand("worker", worker)
+            .addSubcommand("bench", new BenchCommand())
+            .addSubcommand("machine", new MachineCommand());
     line.setCaseInsensitiveEnumValuesAllowed(true);
     line.setParameterExceptionHandler(
         (e, args) -> {

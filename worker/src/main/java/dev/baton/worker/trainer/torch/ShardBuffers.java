@@ -33,12 +33,16 @@ final class ShardBuffers {
   /** The buffers of one step; its snapshots belong to the scope that is open. */
   final class Step {
     private final @Nullable IValue firstFloating = floating == null ? null : floating.snapshot();
+    private final @Nullable IValue firstIntegers = integers == null ? null : integers.snapshot();
     private @Nullable IValue integersOfShard0;
 
     /** Before every shard. */
     void rewind() {
       if (floating != null && firstFloating != null) {
         floating.write(firstFloating, 0);
+      }
+      if (integers != null && firstIntegers != null) {
+        integers.write(firstIntegers, 0);
       }
     }
 

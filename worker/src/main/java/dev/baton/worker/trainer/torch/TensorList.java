@@ -29,10 +29,12 @@ final class TensorList {
   /** Overwrites them with the elements of a list from index {@code skip} on. */
   void write(IValue list, int skip) {
     copy.set(1, list).set(2, (long) skip).apply();
+    copy.clear(1);
   }
 
   /** Appends their values times a weight to a list. */
   void appendTo(IValue list, double weight) {
     appendScaled.set(0, list).set(2, weight).apply();
+    appendScaled.clear(0);
   }
 }

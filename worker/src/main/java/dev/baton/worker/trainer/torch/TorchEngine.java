@@ -190,38 +190,26 @@ final class TorchEngine implements Engine {
     int shards = bounds.length - 1;
     ShardTree<IValue> tree = new ShardTree<>(shards, this::add);
     ShardBuffers.Step step = buffers.begin();
-    try {
-      for (int shard = 0; shard < shards; shard++) {
-        int from = bounds[shard];
-        int samples = bounds[shard + 1] - from;
-        if (samples == 0) {
-          tree.add(shard, shard + 1, null);
-          continue;
-        }
-        try (PointerScope scope = new PointerScope()) {
-          step.rewind();
-          IValue partial =
-              runShard(
-                  batch, shard, x.narrow(0, from, samples), y.narrow(0, from, samples), samples);
-          step.appendTo(partial, (double) samples / batch.samples());
-          partial.retainReference();
-          tree.add(shard, shard + 1, partial);
-        }
+    for (int shard = 0; shard < shards; shard++) {
+      int from = bounds[shard];
+      int samples = bounds[shard + 1] - from;
+      if (samples == 0) {
+        tree.add(shard, shard + 1, null);
+        continue;
       }
-      IValue total = tree.total();
-      if (total != null) {
-        try (NoGradGuard none = new NoGradGuard()) {
-          optimizer.apply(first.set(0, total).apply());
-        }
-        step.finish(total, gradientSlots.size());
+      step.rewind();
+      IValue partial =
+          runShard(batch, shard, x.narrow(0, from, samples), y.narrow(0, from, samples), samples);
+      step.appendTo(partial, (double) samples / batch.samples());
+      tree.add(shard, shard + 1, partial);
+    }
+    IValue total = tree.total();
+    if (total != null) {
+      try (NoGradGuard none = new NoGradGuard()) {
+        optimizer.apply(first.set(0, total).apply());
       }
-    } finally {
       first.clear(0);
-      for (ShardTree.Node<IValue> node : tree.partials()) {
-        if (node.value() != null) {
-          node.value().releaseReference();
-        }
-      }
+      step.finish(total, gradientSlots.size());
     }
   }
 
@@ -230,7 +218,8 @@ final class TorchEngine implements Engine {
     add.set(0, left).set(1, right).apply();
     add.clear(0);
     add.clear(1);
-    right.releaseReference();
+    // Frees its tensors now, not at the end of the step.
+    right.close();
     return left;
   }
 
@@ -267,7 +256,7 @@ final class TorchEngine implements Engine {
       shardLoss.retainReference();
     }
     shardLoss.backward();
-    shardLoss.releaseReference();
+    shardLoss.close();
     IValue taken = gradients.apply();
     gradientSlots.forEach(Tensor::reset);
     return taken;

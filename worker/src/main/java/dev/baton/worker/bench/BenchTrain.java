@@ -1,0 +1,175 @@
+package dev.baton.worker.bench;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.baton.dataset.DatasetScanner;
+import dev.baton.v1.Dataset;
+import dev.baton.v1.LocalDataset;
+import dev.baton.v1.Source;
+import dev.baton.v1.Synthetic;
+import dev.baton.v1.SyntheticRegression;
+import dev.baton.worker.data.Batch;
+import dev.baton.worker.data.BatchPlan;
+import dev.baton.worker.data.Batches;
+import dev.baton.worker.data.EvalBatches;
+import dev.baton.worker.data.SampleSource;
+import dev.baton.worker.data.SampleSources;
+import dev.baton.worker.data.TrainBatches;
+import dev.baton.worker.trainer.Engine;
+import dev.baton.worker.trainer.Engine.Sums;
+import dev.baton.worker.trainer.Engine.Totals;
+import dev.baton.worker.trainer.torch.TorchEngines;
+import java.io.IOException;
+import java.math.BigDecimal;
+import java.math.RoundingMode;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One measured training, with the batches and the engine of a job. Timing covers the training loop
+ * alone, after three steps to warm up.
+ *
+ * @param steps to measure; 0 for the workload's own number
+ * @param mnist the folder of MNIST's files; null where the workload needs none
+ */
+record BenchTrain(
+    Workload workload,
+    int threads,
+    int steps,
+    boolean bf16,
+    String device,
+    @Nullable Path mnist) {
+  private static final int WARM_UP = 3;
+  private static final int EVAL_BATCH = 500;
+
+  /** Runs it; the result as one line of JSON. */
+  String run() throws IOException, InterruptedException {
+    Path scratch = Files.createTempDirectory("baton-bench");
+    try {
+      return run(scratch);
+    } finally {
+      try (Stream<Path> files = Files.walk(scratch)) {
+        for (Path file : files.sorted((a, b) -> b.compareTo(a)).toList()) {
+          Files.delete(file);
+        }
+      }
+    }
+  }
+
+  private String run(Path scratch) throws IOException, InterruptedException {
+    TorchEngines engines = TorchEngines.load();
+    int total = steps > 0 ? steps + WARM_UP : workload.steps();
+    @Nullable LocalDataset digits = mnist == null ? null : describe(mnist, scratch);
+    try (SampleSource source = source(digits, "train", scratch);
+        Engine engine =
+            bf16
+                ? engines.createAutocast(workload.job(), source.format(), device)
+                : engines.create(workload.job(), source.format(), device)) {
+      BatchPlan plan = new BatchPlan(source.size(), workload.batch(), 1, true, 0, total);
+      long begin = 0;
+      long nanos;
+      double loss;
+      try (Batches batches = new TrainBatches(source, plan, 1, workload.shuffle(), 1)) {
+        for (int step = 1; step <= total; step++) {
+          Batch batch = batches.next();
+          if (batch == null) {
+            throw new IllegalStateException("the batches end before step " + step);
+          }
+          if (step == WARM_UP + 1) {
+            engine.read(Sums.LOG); // waits for the device
+            begin = System.nanoTime();
+          }
+          if (step == total) {
+            engine.set(Sums.LOG, Totals.ZERO);
+          }
+          engine.trainStep(batch);
+          batch.release();
+        }
+        Totals last = engine.read(Sums.LOG);
+        nanos = System.nanoTime() - begin;
+        loss = last.loss() / last.samples();
+      }
+      Map<String, Object> line = new LinkedHashMap<>();
+      line.put("workload", workload.label());
+      line.put("torch", engines.libtorch());
+      line.put("device", device);
+      line.put("precision", bf16 ? "bf16" : "fp32");
+      line.put("threads", threads);
+      line.put("steps", total - WARM_UP);
+      line.put("seconds", rounded(nanos / 1e9, 3));
+      line.put("us_per_step", rounded(nanos / 1e3 / (total - WARM_UP), 1));
+      line.put("loss", rounded(loss, 5));
+      if (digits != null) {
+        line.put("accuracy", rounded(accuracy(engine, digits, scratch), 4));
+      }
+      return new ObjectMapper().writeValueAsString(line);
+    }
+  }
+
+  private SampleSource source(@Nullable LocalDataset digits, String split, Path scratch) {
+    return switch (workload) {
+      case LINREG ->
+          SampleSources.open(
+              Source.newBuilder()
+                  .setSynthetic(
+                      Synthetic.newBuilder()
+                          .setRegression(
+                              SyntheticRegression.newBuilder().setSamples(workload.batch())))
+                  .build(),
+              List.of(),
+              List.of(),
+              scratch,
+              1);
+      case LENET_CIFAR -> new RandomPictures(4000, 3, 32, true);
+      case RESNET18 -> new RandomPictures(2 * workload.batch(), 1, 96, false);
+      case MNIST_CNN -> {
+        if (digits == null) {
+          throw new IllegalStateException("mnist-cnn needs data");
+        }
+        yield SampleSources.open(
+            Source.newBuilder().setDataset("mnist").setSplit(split).build(),
+            List.of(),
+            List.of(digits),
+            scratch,
+            1);
+      }
+    };
+  }
+
+  private static LocalDataset describe(Path mnist, Path scratch)
+      throws IOException, InterruptedException {
+    Dataset dataset =
+        DatasetScanner.scan(mnist, null, scratch, bytes -> {}).dataset().toBuilder()
+            .setName("mnist")
+            .setDigest("mnist")
+            .build();
+    return LocalDataset.newBuilder().setDataset(dataset).setDir(mnist.toString()).build();
+  }
+
+  private double accuracy(Engine engine, LocalDataset digits, Path scratch)
+      throws InterruptedException {
+    engine.set(Sums.EVAL, Totals.ZERO);
+    try (SampleSource source = source(digits, "test", scratch);
+        Batches batches = new EvalBatches(source, EVAL_BATCH, 1)) {
+      Batch batch = batches.next();
+      while (batch != null) {
+        engine.evalBatch(batch);
+        batch.release();
+        batch = batches.next();
+      }
+    }
+    Totals totals = engine.read(Sums.EVAL);
+    return totals.correct() / totals.samples();
+  }
+
+  private static Object rounded(double value, int digits) {
+    return Double.isFinite(value)
+        ? BigDecimal.valueOf(value).setScale(digits, RoundingMode.HALF_EVEN)
+        : Double.toString(value);
+  }
+}
