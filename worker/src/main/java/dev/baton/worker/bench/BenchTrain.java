@@ -1,8 +1,8 @@
 package dev.baton.worker.bench;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.baton.dataset.DatasetScanner;
+import dev.baton.dataset.ProgressListener;
 import dev.baton.v1.Dataset;
 import dev.baton.v1.LocalDataset;
 import dev.baton.v1.Source;
@@ -38,12 +38,7 @@ import org.jspecify.annotations.Nullable;
  * @param mnist the folder of MNIST's files; null where the workload needs none
  */
 record BenchTrain(
-    Workload workload,
-    int threads,
-    int steps,
-    boolean bf16,
-    String device,
-    @Nullable Path mnist) {
+    Workload workload, int threads, int steps, boolean bf16, String device, @Nullable Path mnist) {
   private static final int WARM_UP = 3;
   private static final int EVAL_BATCH = 500;
 
@@ -144,7 +139,7 @@ record BenchTrain(
   private static LocalDataset describe(Path mnist, Path scratch)
       throws IOException, InterruptedException {
     Dataset dataset =
-        DatasetScanner.scan(mnist, null, scratch, bytes -> {}).dataset().toBuilder()
+        DatasetScanner.scan(mnist, null, scratch, ProgressListener.NONE).dataset().toBuilder()
             .setName("mnist")
             .setDigest("mnist")
             .build();

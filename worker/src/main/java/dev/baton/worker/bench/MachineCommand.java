@@ -72,7 +72,8 @@ public final class MachineCommand implements Callable<Integer> {
   }
 
   private static void text(Machine machine, PrintWriter out) {
-    out.printf("host      %s, %s, Java %s%n", machine.getHostname(), machine.getOs(), machine.getJava());
+    out.printf(
+        "host      %s, %s, Java %s%n", machine.getHostname(), machine.getOs(), machine.getJava());
     out.printf("cpus      %d x %s%n", machine.getCpus(), machine.getCpuModel());
     out.printf("memory    %s%n", gib(machine.getMemoryBytes()));
     out.printf("disk      %s free here%n", gib(machine.getDiskBytes()));

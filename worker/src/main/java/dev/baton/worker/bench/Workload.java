@@ -31,8 +31,7 @@ enum Workload {
   private final int steps;
   private final boolean shuffle;
 
-  Workload(
-      String model, Loss loss, Optimizer optimizer, int batch, int steps, boolean shuffle) {
+  Workload(String model, Loss loss, Optimizer optimizer, int batch, int steps, boolean shuffle) {
     this.model = model;
     this.loss = loss;
     this.optimizer = optimizer;

@@ -84,8 +84,7 @@ class BadInputTest {
   void batchNormOnOneSample() {
     Pictures pictures = new Pictures(1, 32);
     try (Engine engine =
-        ENGINES.create(
-            Jobs.of("resnet18-d2l", Jobs.sgd(0.1, 0), 4, 1), pictures.format(), "cpu")) {
+        ENGINES.create(Jobs.of("resnet18-d2l", Jobs.sgd(0.1, 0), 4, 1), pictures.format(), "cpu")) {
       TrainingException e =
           catchThrowableOfType(
               TrainingException.class, () -> engine.trainStep(pictures.batch(3, 1, 1)));

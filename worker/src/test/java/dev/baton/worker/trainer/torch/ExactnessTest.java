@@ -44,12 +44,17 @@ class ExactnessTest {
 
   @ParameterizedTest
   @CsvSource({
-    "linear, 1, 14, 1, 40", "linear, 1, 14, 4, 40", "lenet, 3, 32, 1, 40", "lenet, 3, 32, 4, 40",
-    "mnist-cnn, 1, 28, 1, 30", "mnist-cnn, 1, 28, 4, 30", "mnist-cnn, 1, 28, 3, 30",
-    "resnet18, 3, 32, 1, 6", "resnet18, 3, 32, 2, 6"
+    "linear, 1, 14, 1, 40",
+    "linear, 1, 14, 4, 40",
+    "lenet, 3, 32, 1, 40",
+    "lenet, 3, 32, 4, 40",
+    "mnist-cnn, 1, 28, 1, 30",
+    "mnist-cnn, 1, 28, 4, 30",
+    "mnist-cnn, 1, 28, 3, 30",
+    "resnet18, 3, 32, 1, 6",
+    "resnet18, 3, 32, 2, 6"
   })
-  void restoredMidwayGivesTheSameBits(
-      String model, int channels, int size, int shards, int steps) {
+  void restoredMidwayGivesTheSameBits(String model, int channels, int size, int shards, int steps) {
     Pictures pictures = new Pictures(channels, size);
     JobSpec spec = spec(model, shards);
     int half = steps / 2;
@@ -140,7 +145,8 @@ class ExactnessTest {
         assertThat(both.get(i).getLong(0)).as(name).isEqualTo(1);
       } else {
         float expected =
-            left.get(i).getFloat(0) * (float) (4.0 / 7) + right.get(i).getFloat(0) * (float) (3.0 / 7);
+            left.get(i).getFloat(0) * (float) (4.0 / 7)
+                + right.get(i).getFloat(0) * (float) (3.0 / 7);
         assertThat(both.get(i).getFloat(0)).as(name).isCloseTo(expected, within(1e-6f));
       }
     }

@@ -34,7 +34,11 @@ class PythonModuleTest {
 
   @ParameterizedTest
   @CsvSource({
-    "linear, 1, 14", "lenet, 3, 32", "mnist-cnn, 1, 28", "resnet18-d2l, 2, 48", "resnet18, 3, 40"
+    "linear, 1, 14",
+    "lenet, 3, 32",
+    "mnist-cnn, 1, 28",
+    "resnet18-d2l, 2, 48",
+    "resnet18, 3, 40"
   })
   void sameStateDict(String model, int channels, int size) throws Exception {
     assumeTrue(run("import torch").exit == 0, "Python has no torch here");
@@ -42,9 +46,7 @@ class PythonModuleTest {
     try (Engine engine =
         ENGINES.create(Jobs.of(model, Jobs.sgd(0.1, 0), 4, 1), pictures.format(), "cpu")) {
       Answer answer =
-          run(
-              engine.pythonModule()
-                  + LIST_STATE.formatted(channels + ", " + size + ", " + size));
+          run(engine.pythonModule() + LIST_STATE.formatted(channels + ", " + size + ", " + size));
       assertThat(answer.exit).as(answer.output).isZero();
       List<String> python = new ArrayList<>();
       for (JsonNode entry : new ObjectMapper().readTree(answer.output)) {
@@ -75,8 +77,7 @@ class PythonModuleTest {
       return new Answer(-1, "");
     }
     Path file = Files.writeString(dir.resolve("net.py"), program);
-    Process process =
-        new ProcessBuilder(PYTHON, file.toString()).redirectErrorStream(true).start();
+    Process process = new ProcessBuilder(PYTHON, file.toString()).redirectErrorStream(true).start();
     String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
     assertThat(process.waitFor(60, TimeUnit.SECONDS)).isTrue();
     return new Answer(process.exitValue(), output);
