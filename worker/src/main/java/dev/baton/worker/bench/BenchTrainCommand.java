@@ -99,7 +99,11 @@ public final class BenchTrainCommand implements Callable<Integer> {
             mnist());
     if (replicas != 1) {
       throw new ParameterException(
-          spec.commandLine(), "--replicas is " + replicas + "; this release trains with 1");
+          spec.commandLine(),
+          "--replicas is "
+              + replicas
+              + (fast ? " with --fast" : "")
+              + "; this release trains with 1");
     }
     Map<String, String> variables = TrainerEnvironment.variables(threads);
     if (!System.getenv().entrySet().containsAll(variables.entrySet())) {
