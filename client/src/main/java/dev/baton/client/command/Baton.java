@@ -2,11 +2,14 @@ package dev.baton.client.command;
 
 import dev.baton.client.connection.Connection;
 import dev.baton.client.connection.Settings;
+import java.io.PrintWriter;
+import java.io.StringWriter;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
@@ -29,10 +32,11 @@ import picocli.CommandLine.ScopeType;
       "  machine      reports this machine's processors, memory and GPUs",
       "  bench        measures: bench train, bench coordinator",
       "",
-      "Flags win over BATON_COORDINATOR and BATON_TOKEN, which win over coordinator, token and",
-      "token_file in ~/.config/baton/config.yaml.",
-      "Exit codes: 0 done, 1 the job failed or the request was refused, 2 wrong usage or bad file,",
-      "3 cancelled, 4 timed out, 5 coordinator not reachable."
+      "Flags win over BATON_COORDINATOR and BATON_TOKEN, which win over coordinator, token and"
+          + " token_file in ~/.config/baton/config.yaml.",
+      "",
+      "Exit codes: 0 done, 1 the job failed or the request was refused, 2 wrong usage or bad file,"
+          + " 3 cancelled, 4 timed out, 5 coordinator not reachable."
     })
 public final class Baton extends VerbGroup {
   /** Verbs that another part of Baton answers; known here to suggest them. */
@@ -78,6 +82,7 @@ public final class Baton extends VerbGroup {
 
   @Option(
       names = "--token",
+      paramLabel = "TOKEN",
       scope = ScopeType.INHERIT,
       description = "The token itself; others on this machine may see it.")
   private @Nullable String token;
@@ -111,26 +116,42 @@ public final class Baton extends VerbGroup {
   public static int run(Shell shell, String... args) {
     Baton baton = new Baton(shell);
     CommandLine line = new CommandLine(baton);
-    boolean named = Arrays.stream(args).anyMatch(VERBS::containsKey);
+    Set<String> words = Set.copyOf(Arrays.asList(args));
+    boolean all = words.contains("-h") || words.contains("--help");
     VERBS.forEach(
         (verb, maker) -> {
-          if (!named || Arrays.asList(args).contains(verb)) {
+          if (all || words.contains(verb)) {
             line.addSubcommand(verb, maker.apply(baton));
           }
         });
+    // Help and version, which picocli prints outside the handlers' reach.
+    StringWriter help = new StringWriter();
     ErrorLines errors = new ErrorLines(baton);
-    return line.setCaseInsensitiveEnumValuesAllowed(true)
-        .setOut(new java.io.PrintWriter(new TerminalWriter(shell.terminal())))
+    line.setCaseInsensitiveEnumValuesAllowed(true)
+        .setOut(new PrintWriter(help))
         .setUsageHelpWidth(Math.max(60, Math.min(110, shell.terminal().screen().columns())))
         .setColorScheme(CommandLine.Help.defaultColorScheme(CommandLine.Help.Ansi.OFF))
         .setAbbreviatedOptionsAllowed(false)
         .setParameterExceptionHandler(errors)
-        .setExecutionExceptionHandler(errors)
-        .execute(args);
+        .setExecutionExceptionHandler(errors);
+    int code = line.execute(args);
+    try {
+      if (!help.toString().isEmpty()) {
+        shell.terminal().print(help.toString());
+      }
+      return code;
+    } catch (RuntimeException e) {
+      return errors.report(e);
+    }
   }
 
-  /** Every verb there is. */
-  static List<String> verbs() {
+  @Override
+  List<String> verbs() {
+    return everyVerb();
+  }
+
+  /** Those of other parts too. */
+  static List<String> everyVerb() {
     return java.util.stream.Stream.concat(VERBS.keySet().stream(), ELSEWHERE.stream()).toList();
   }
 

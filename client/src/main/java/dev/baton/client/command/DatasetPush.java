@@ -34,8 +34,8 @@ import picocli.CommandLine.TypeConversionException;
 @Command(
     name = "push",
     description = {
-      "Push a data set. Every sample is read first, so that a bad one is refused here. A push that",
-      "was interrupted goes on where it was. Prints NAME@DIGEST."
+      "Push a data set. Every sample is read first, so that a bad one is refused here. A push that"
+          + " was interrupted goes on where it was. Prints NAME@DIGEST."
     })
 final class DatasetPush extends Verb {
   private static final String NAME = "[a-z0-9._-]{1,63}";

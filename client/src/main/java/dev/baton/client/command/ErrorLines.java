@@ -43,18 +43,14 @@ final class ErrorLines implements IExecutionExceptionHandler, IParameterExceptio
     if (e instanceof UnmatchedArgumentException unmatched && !unmatched.getUnmatched().isEmpty()) {
       String word = unmatched.getUnmatched().get(0);
       CommandLine line = e.getCommandLine();
-      boolean root = line.getParent() == null;
       if (word.startsWith("-")) {
         List<String> options = new ArrayList<>();
         line.getCommandSpec().options().forEach(option -> options.add(option.longestName()));
         String name = word.contains("=") ? word.substring(0, word.indexOf('=')) : word;
         return "unknown option " + word + near(name, options);
       }
-      if (root || !line.getSubcommands().isEmpty()) {
-        return "unknown verb "
-            + word
-            + Spelling.hint(
-                word, root ? Baton.verbs() : List.copyOf(line.getSubcommands().keySet()));
+      if (line.getCommand() instanceof VerbGroup group) {
+        return "unknown verb " + word + Spelling.hint(word, group.verbs());
       }
       return "unexpected argument " + word;
     }
@@ -70,6 +66,11 @@ final class ErrorLines implements IExecutionExceptionHandler, IParameterExceptio
 
   @Override
   public int handleExecutionException(Exception e, CommandLine line, ParseResult parsed) {
+    return report(e);
+  }
+
+  /** Prints the line; the exit code. */
+  int report(Exception e) {
     baton.shell().terminal().finishLine();
     if (e instanceof Terminal.ClosedException) {
       // Somebody had read enough: head, or a pager that was left.

@@ -23,8 +23,8 @@ import picocli.CommandLine.Spec;
     description = "List jobs, newest first.",
     footer = {
       "",
-      "With -o json: a list of jobs as 'baton show' prints them, each with its last attempt and",
-      "its last checkpoint only."
+      "With -o json: a list of jobs as 'baton show' prints them, each with its last attempt and"
+          + " its last checkpoint only."
     })
 final class Jobs extends Verb {
   enum State {

@@ -21,8 +21,8 @@ import picocli.CommandLine.Parameters;
     description = "Print a job's committed metric points, or a summary of each series.",
     footer = {
       "",
-      "csv and json hold every point, by series and step: series, step, value, time (csv: in",
-      "milliseconds since the epoch; json: likewise)."
+      "csv and json hold every point, by series and step: series, step, value, time (milliseconds"
+          + " since the epoch)."
     })
 final class Metrics extends Verb {
   enum Format {

@@ -23,12 +23,13 @@ import picocli.CommandLine.Parameters;
     footer = {
       "",
       "With -o json: {id, name, state,",
-      "  attempts: [{number, term, workers, started_at, ended_at, end_reason, first_step, last_step}],",
-      "  progress: {step, total_steps, epoch, loss, samples_per_second, eta_seconds},",
-      "  checkpoints: [{step, bytes, sha256, committed_at}],",
-      "  result: {metrics: {accuracy, loss, ...}, weights_sha256, exact}}, and more keys after these.",
-      "Times are text such as 2026-01-31T12:34:56.789Z. What is not there yet is null: ended_at,",
-      "end_reason, first_step, last_step, loss, eta_seconds, result."
+      "attempts: [{number, term, workers, started_at, ended_at, end_reason,",
+      "            first_step, last_step}],",
+      "progress: {step, total_steps, epoch, loss, samples_per_second, eta_seconds},",
+      "checkpoints: [{step, bytes, sha256, committed_at}],",
+      "result: {metrics: {accuracy, loss, ...}, weights_sha256, exact}}",
+      "and more keys after these. Times are text such as 2026-01-31T12:34:56.789Z. What is not there"
+          + " yet is null: ended_at, end_reason, first_step, last_step, loss, eta_seconds, result."
     })
 final class Show extends Verb {
   @Mixin private OutputFormat output = new OutputFormat();

@@ -26,8 +26,8 @@ import picocli.CommandLine.Parameters;
     description = "Submit a job file; prints the job's id once the coordinator has it on disk.",
     footer = {
       "",
-      "With --wait the exit code says how the job ended: 0 succeeded, 1 failed, 3 cancelled,",
-      "4 timed out."
+      "With --wait the exit code says how the job ended: 0 succeeded, 1 failed, 3 cancelled,"
+          + " 4 timed out."
     })
 final class Submit implements Callable<Integer> {
   private final Baton baton;

@@ -1,5 +1,6 @@
 package dev.baton.client.command;
 
+import java.util.List;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParameterException;
@@ -12,7 +13,11 @@ abstract class VerbGroup implements Callable<Integer> {
   @Override
   public final Integer call() {
     throw new ParameterException(
-        spec.commandLine(),
-        "a verb is missing; one of " + String.join(", ", spec.subcommands().keySet()));
+        spec.commandLine(), "a verb is missing; one of " + String.join(", ", verbs()));
+  }
+
+  /** What may stand behind it. */
+  List<String> verbs() {
+    return List.copyOf(spec.subcommands().keySet());
   }
 }

@@ -20,8 +20,8 @@ import picocli.CommandLine.Parameters;
         "Follow a job until it has ended; the exit code says how: 0 succeeded, 1 failed, 3 cancelled.",
     footer = {
       "",
-      "With -o json: one line for each event, {time, state, step, loss, workers, event}; time in",
-      "milliseconds since the epoch; step only where event is step, after that step has run."
+      "With -o json: one line for each event, {time, state, step, loss, workers, event}; time in"
+          + " milliseconds since the epoch; step only where event is step, after that step has run."
     })
 final class Watch extends Verb {
   @Mixin private OutputFormat output = new OutputFormat();

@@ -750,4 +750,32 @@ class VerbsTest {
     assertThat(baton.run("wait", "j1").code()).isEqualTo(5);
     assertThat(baton.time.passed()).isZero();
   }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"--help", "jobs", "jobs --help", "--version"})
+  void whoeverHasReadEnoughIsNoErrorAndAFullDiskIs(String args) {
+    baton.outFailure = "Broken pipe";
+    assertThat(baton.run(args.split(" "))).isEqualTo(new Outcome(0, "", ""));
+    baton.outFailure = "No space left on device";
+    assertThat(baton.run(args.split(" ")))
+        .isEqualTo(
+            new Outcome(1, "", "error: writing to standard output: No space left on device\n"));
+  }
+
+  @Test
+  void aBugOfOursIsOneLineAndATraceInAFile() throws IOException {
+    baton.bug = new IllegalStateException("seven\nlines");
+    Path log = dir.resolve(".local/state/baton/client.log");
+    assertThat(baton.run("jobs"))
+        .isEqualTo(
+            new Outcome(
+                1,
+                "",
+                "error: unexpected: java.lang.IllegalStateException: seven lines"
+                    + " (a bug; its trace is in "
+                    + log
+                    + ")\n"));
+    assertThat(log).content().contains("\tat dev.baton.client.");
+    assertThat(baton.run("jobs", "--debug").err()).contains("\tat dev.baton.client.");
+  }
 }

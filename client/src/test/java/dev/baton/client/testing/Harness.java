@@ -9,12 +9,15 @@ import dev.baton.client.output.Terminal;
 import dev.baton.client.output.Terminal.Screen;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /** Runs command lines against a {@link FakeCoordinator}. */
 public final class Harness implements AutoCloseable {
@@ -26,6 +29,12 @@ public final class Harness implements AutoCloseable {
   public final Map<String, String> environment = new HashMap<>();
   public Screen screen = Screen.NONE;
   public String in = "";
+
+  /** What writing to standard output fails with. */
+  public @Nullable String outFailure;
+
+  /** What opening a channel fails with. */
+  public @Nullable RuntimeException bug;
 
   /** Where each command sought the coordinator, with which token. */
   public final List<String> connections = new ArrayList<>();
@@ -62,10 +71,13 @@ public final class Harness implements AutoCloseable {
     ByteArrayOutputStream err = new ByteArrayOutputStream();
     Shell shell =
         new Shell(
-            new Terminal(out, err, screen),
+            new Terminal(outFailure == null ? out : new Failing(outFailure), err, screen),
             new ByteArrayInputStream(in.getBytes(StandardCharsets.UTF_8)),
             environment,
             settings -> {
+              if (bug != null) {
+                throw bug;
+              }
               connections.add(settings.coordinator() + " " + settings.token());
               return coordinator.channel(settings.token());
             },
@@ -74,6 +86,19 @@ public final class Harness implements AutoCloseable {
     int code = Baton.run(shell, args);
     return new Outcome(
         code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
+  }
+
+  private static final class Failing extends OutputStream {
+    private final String message;
+
+    Failing(String message) {
+      this.message = message;
+    }
+
+    @Override
+    public void write(int b) throws IOException {
+      throw new IOException(message);
+    }
   }
 
   @Override
