@@ -66,9 +66,12 @@ public final class EmbeddedS3 extends S3ObjectStore {
   private final S3Proxy server;
   private final Path folder;
   private final Instant startedAt;
+  private final long reservedBytes;
 
-  private EmbeddedS3(S3Proxy server, Path folder, S3Settings settings, InstantSource clock) {
+  private EmbeddedS3(
+      S3Proxy server, Path folder, S3Settings settings, InstantSource clock, long reservedBytes) {
     super(settings, clock);
+    this.reservedBytes = reservedBytes;
     this.server = server;
     this.folder = folder;
     this.startedAt = clock.instant();
@@ -82,6 +85,12 @@ public final class EmbeddedS3 extends S3ObjectStore {
    * @throws ObjectStoreException where it cannot listen there, or not write to the folder
    */
   public static EmbeddedS3 start(Path dataDir, HostPort listen, InstantSource clock)
+      throws ObjectStoreException {
+    return start(dataDir, listen, clock, RESERVED_BYTES);
+  }
+
+  /** As above; for tests of a full disk. */
+  static EmbeddedS3 start(Path dataDir, HostPort listen, InstantSource clock, long reservedBytes)
       throws ObjectStoreException {
     try {
       Path folder = dataDir.resolve("objects").resolve(BUCKET);
@@ -112,7 +121,7 @@ public final class EmbeddedS3 extends S3ObjectStore {
       S3Settings settings =
           new S3Settings(
               "http://" + reached, REGION, BUCKET, credentials.get(0), credentials.get(1));
-      return new EmbeddedS3(server, folder, settings, clock);
+      return new EmbeddedS3(server, folder, settings, clock, reservedBytes);
     } catch (ObjectStoreException e) {
       throw e;
     } catch (IOException e) {
@@ -168,12 +177,27 @@ public final class EmbeddedS3 extends S3ObjectStore {
   @Override
   public String beginUpload(String key, UploadContent content) throws ObjectStoreException {
     // The server joins parts by copying them.
-    long needed = content.getBytes() * (content.getPartsCount() > 1 ? 2 : 1) + RESERVED_BYTES;
+    long needed = content.getBytes() * (content.getPartsCount() > 1 ? 2 : 1) + reservedBytes;
     long free = free();
     if (free < needed) {
       throw full("an upload of %d bytes needs %d".formatted(content.getBytes(), needed), free);
     }
     return super.beginUpload(key, content);
+  }
+
+  // The server tells a full disk from no other failure.
+  @Override
+  ObjectStoreException translate(String doing, Throwable thrown) {
+    ObjectStoreException failure = super.translate(doing, thrown);
+    if (failure.kind() == Kind.UNAVAILABLE) {
+      try {
+        long free = free();
+        return free < reservedBytes ? full(doing + " failed", free) : failure;
+      } catch (ObjectStoreException e) {
+        failure.addSuppressed(e);
+      }
+    }
+    return failure;
   }
 
   private long free() throws ObjectStoreException {

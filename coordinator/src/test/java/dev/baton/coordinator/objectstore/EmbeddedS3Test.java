@@ -123,6 +123,25 @@ class EmbeddedS3Test extends ObjectStoreContract {
   }
 
   @Test
+  void aFailureOnAFullDiskSaysSo() throws Exception {
+    long allOfIt = 1L << 60;
+    try (EmbeddedS3 store = EmbeddedS3.start(dataDir, ANY, InstantSource.system(), allOfIt)) {
+      store.put("whatfits", new byte[1]);
+      // Makes the server fail.
+      Files.createFile(dataDir.resolve("objects/baton/jobs"));
+      assertThatThrownBy(() -> store.put("jobs/j", new byte[1]))
+          .isInstanceOfSatisfying(
+              ObjectStoreException.class, e -> assertThat(e.kind()).isEqualTo(Kind.NO_SPACE))
+          .hasMessageContaining("no space left on the coordinator's disk: writing jobs/j failed");
+    }
+    try (EmbeddedS3 store = EmbeddedS3.start(dataDir, ANY, InstantSource.system())) {
+      assertThatThrownBy(() -> store.put("jobs/j", new byte[1]))
+          .isInstanceOfSatisfying(
+              ObjectStoreException.class, e -> assertThat(e.kind()).isEqualTo(Kind.UNAVAILABLE));
+    }
+  }
+
+  @Test
   void theSweepTakesWhatACrashLeftHalfWritten() throws Exception {
     String key = ObjectKeys.forJob("j", 1);
     Path job = Files.createDirectories(dataDir.resolve("objects/baton/jobs/j/1"));
