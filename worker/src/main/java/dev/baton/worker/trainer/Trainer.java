@@ -15,6 +15,7 @@ import dev.baton.worker.checkpoint.RunState;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.nio.ByteBuffer;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.function.Consumer;
@@ -76,7 +77,7 @@ final class Trainer {
   }
 
   private void train(Run run, TrainingControl control) throws IOException, InterruptedException {
-    Path dir = Path.of(run.getAttemptDir());
+    Path dir = Files.createDirectories(Path.of(run.getAttemptDir()));
     JobSpec spec = run.getSpec();
     try (TrainingData data = opener.open(run);
         Engine engine = engines.create(spec, data.format(), run.getDevice())) {
