@@ -45,6 +45,7 @@ record Build(String build, String capability) {
 
   String cpuKind() {
     int threads = torch.get_num_threads();
+    String kernels = System.getenv("OPENBLAS_CORETYPE");
     return "cpu "
         + cpuModel()
         + ", "
@@ -52,6 +53,7 @@ record Build(String build, String capability) {
         + ", "
         + threads
         + (threads == 1 ? " thread" : " threads")
+        + (kernels == null ? "" : ", OpenBLAS " + kernels)
         + ", libtorch "
         + build;
   }

@@ -47,7 +47,7 @@ final class Layers {
   /** {@code torch.nn.Linear}: {@code [n, in] → [n, out]}. */
   Linear linear(int in, int out) {
     Tensor weight = parameter(kaimingUniform(in, out, in));
-    return new Linear(weight, some(parameter(biasUniform(in, out))));
+    return new Linear(weight, some(parameter(biasUniform(in, out))), out == 1);
   }
 
   /** {@code torch.nn.BatchNorm2d}, with eps 1e-5 and momentum 0.1: {@code [n, channels, h, w]}. */
@@ -97,9 +97,14 @@ final class Layers {
   }
 
   /** An affine map. */
-  record Linear(Tensor weight, TensorOptional bias) {
+  record Linear(Tensor weight, TensorOptional bias, boolean oneOutput) {
     Tensor forward(Tensor x) {
-      return torch.linear(x, weight, bias);
+      if (!oneOutput || x.dim() != 2) {
+        return torch.linear(x, weight, bias);
+      }
+      // A product of matrix and vector, not of two matrices: half the time, forward and backward.
+      Tensor start = bias.get().expand(x.size(0));
+      return torch.addmv(start, x, weight.view(-1)).unsqueeze(1);
     }
 
     void addTo(List<StateTensor> state, String name) {
