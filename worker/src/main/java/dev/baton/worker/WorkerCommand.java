@@ -12,6 +12,7 @@ import dev.baton.worker.daemon.ThreadLoop;
 import dev.baton.worker.daemon.WorkDir;
 import dev.baton.worker.daemon.WorkerDaemon;
 import dev.baton.worker.grpc.GrpcCoordinator;
+import dev.baton.worker.process.StallWatch;
 import dev.baton.worker.process.TrainerCommand;
 import io.grpc.ManagedChannel;
 import java.io.IOException;
@@ -201,7 +202,8 @@ final class WorkerCommand implements Callable<Integer> {
                   trainerCommand(machine),
                   dir.path(),
                   loop,
-                  io));
+                  io,
+                  StallWatch.LEAST_NANOS));
       var unused = daemon.welcomed().thenRun(() -> ready(config));
       CountDownLatch closed = new CountDownLatch(1);
       Thread atSignal = new Thread(() -> leave(daemon, closed), "signal");

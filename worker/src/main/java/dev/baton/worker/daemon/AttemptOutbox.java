@@ -340,6 +340,7 @@ final class AttemptOutbox {
     try {
       content = Contents.describe(snapshot.file());
     } catch (IOException e) {
+      rethrowTermOver(e);
       log.error("{}: the snapshot of step {} cannot be read", lease, snapshot.step(), e);
       return Optional.empty();
     }
@@ -348,6 +349,7 @@ final class AttemptOutbox {
       try {
         return Optional.of(put(snapshot.file(), content, id));
       } catch (NoSuchFileException e) {
+        rethrowTermOver(e);
         log.error("{}: the snapshot of step {} is gone", lease, snapshot.step(), e);
         return Optional.empty();
       } catch (IOException e) {

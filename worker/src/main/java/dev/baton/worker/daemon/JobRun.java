@@ -88,7 +88,8 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
       Stager stager,
       Outboxes outboxes,
       dev.baton.worker.lease.Loop loop,
-      java.util.concurrent.ExecutorService io) {}
+      java.util.concurrent.ExecutorService io,
+      long stallNanos) {}
 
   /** Makes what tells the coordinator. */
   interface Outboxes {
@@ -130,20 +131,23 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
     this.assignment = assignment;
     this.setting = setting;
     this.dir = dir;
-    this.watch = new StallWatch(context.loop().nanoTime());
+    this.watch = new StallWatch(context.stallNanos(), context.loop().nanoTime());
   }
 
-  /** Begins to prepare. */
-  void start() {
-    if (!assignment.getStageOnly()) {
+  /** Begins to prepare; with a lease, to go as soon as it is prepared. */
+  void start(Optional<HeldLease> granted) {
+    Optional<String> obstacle = Optional.empty();
+    if (hasTrainer()) {
       try {
         trainer = context.trainers().acquire(setting, this);
       } catch (IOException e) {
-        fail(
-            AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR,
-            "no trainer can be started: " + e.getMessage());
-        return;
+        obstacle = Optional.of("no trainer can be started: " + e.getMessage());
       }
+    }
+    granted.ifPresent(this::grant);
+    if (obstacle.isPresent()) {
+      fail(AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR, obstacle.get());
+      return;
     }
     staging =
         context

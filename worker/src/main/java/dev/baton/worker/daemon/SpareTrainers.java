@@ -156,7 +156,7 @@ final class SpareTrainers {
       return;
     }
     running.remove(process);
-    if (seat == spare) {
+    if (seat == spare && !stopped) {
       spare = null;
       log.error(
           "the spare trainer ended with code {}; it printed:\n{}", exit.code(), exit.logTail());

@@ -57,7 +57,11 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
    */
   public record Identity(String id, String name, int slots) {}
 
-  /** What a worker is made of. */
+  /**
+   * What a worker is made of.
+   *
+   * @param stallNanos without a step for at least so long, a trainer may count as stalled
+   */
   public record Parts(
       Coordinator coordinator,
       ObjectTransfer transfer,
@@ -65,7 +69,8 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
       TrainerCommand trainers,
       Path workDir,
       Loop loop,
-      ExecutorService io) {}
+      ExecutorService io,
+      long stallNanos) {}
 
   private final Identity identity;
   private final Machine machine;
@@ -99,7 +104,8 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
             new Stager(parts.coordinator(), parts.transfer(), parts.cache(), identity.id()),
             this,
             parts.loop(),
-            parts.io());
+            parts.io(),
+            parts.stallNanos());
     this.leaseLoop = new LeaseLoop(parts.coordinator(), this, parts.loop());
   }
 
@@ -253,9 +259,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
       present.grant(lease);
     } else {
       makeWay();
-      JobRun run = create(assignment);
-      run.grant(lease);
-      run.start();
+      create(assignment).start(Optional.of(lease));
     }
     leaseLoop.heartbeatNow();
   }
@@ -317,7 +321,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
         "job {}: to be {}",
         assignment.getJobId(),
         assignment.getStageOnly() ? "staged" : "prepared");
-    create(assignment).start();
+    create(assignment).start(Optional.empty());
     if (assignment.getStageOnly()) {
       trainers.expect(setting.get());
     }

@@ -8,14 +8,17 @@ import java.util.Arrays;
  */
 public final class StallWatch {
   private static final long SECOND = 1_000_000_000L;
-  private static final long LEAST_NANOS = 60 * SECOND;
+  /** However short its steps: none for less than this is no stall. */
+  public static final long LEAST_NANOS = 60 * SECOND;
+
   private static final int FACTOR = 20;
   // Before a second report nobody knows how long a step is; and an evaluation has no steps at all.
-  private static final long UNKNOWN_NANOS = 600 * SECOND;
+  private static final int UNKNOWN_FACTOR = 10;
   private static final int REMEMBERED = 31;
   // The watcher itself did not run: it was suspended, and perhaps the trainer too.
   private static final long GAP_NANOS = 5 * SECOND;
 
+  private final long leastNanos;
   private final long[] stepNanos = new long[REMEMBERED];
   private int count;
   private long step = -1;
@@ -23,7 +26,11 @@ public final class StallWatch {
   private long movedNanos;
   private long checkedNanos;
 
-  public StallWatch(long nowNanos) {
+  /**
+   * @param leastNanos {@link #LEAST_NANOS}, or less in a test
+   */
+  public StallWatch(long leastNanos, long nowNanos) {
+    this.leastNanos = leastNanos;
     restart(nowNanos);
   }
 
@@ -59,7 +66,7 @@ public final class StallWatch {
 
   /** How long it may go without a step at present. */
   public long limitNanos() {
-    return training && count > 0 ? Math.max(LEAST_NANOS, FACTOR * medianNanos()) : UNKNOWN_NANOS;
+    return training && count > 0 ? Math.max(leastNanos, FACTOR * medianNanos()) : UNKNOWN_FACTOR * leastNanos;
   }
 
   /** The median time of a step; 0 while unknown. */

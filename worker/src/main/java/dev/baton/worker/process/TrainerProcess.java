@@ -4,12 +4,13 @@ import dev.baton.v1.DaemonMessage;
 import dev.baton.v1.TrainerMessage;
 import dev.baton.worker.trainer.ChannelInput;
 import java.io.BufferedInputStream;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.OutputStream;
 import java.io.RandomAccessFile;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
+import java.nio.ByteBuffer;
 import java.nio.channels.Channels;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
@@ -59,7 +60,7 @@ public final class TrainerProcess {
   private final CompletableFuture<TrainerExit> exit = new CompletableFuture<>();
   private final Object sending = new Object();
   private final Queue<DaemonMessage> waiting = new ArrayDeque<>();
-  private @Nullable OutputStream out;
+  private @Nullable SocketChannel out;
   private boolean closed;
 
   private TrainerProcess(
@@ -190,8 +191,7 @@ public final class TrainerProcess {
         return;
       }
       try {
-        message.writeDelimitedTo(out);
-        out.flush();
+        write(out, message);
       } catch (IOException e) {
         // Its exit, which follows, says more.
         log.debug("trainer {} does not hear", pid(), e);
@@ -219,10 +219,10 @@ public final class TrainerProcess {
     try (SocketChannel channel = server.accept()) {
       InputStream in = new BufferedInputStream(new ChannelInput(channel));
       synchronized (sending) {
-        out = Channels.newOutputStream(channel);
+        out = channel;
         DaemonMessage early;
         while ((early = waiting.poll()) != null) {
-          early.writeDelimitedTo(out);
+          write(channel, early);
         }
       }
       TrainerMessage message;
@@ -236,6 +236,16 @@ public final class TrainerProcess {
       synchronized (sending) {
         closed = true;
       }
+    }
+  }
+
+  // Not through Channels.newOutputStream: on Java 17 that shares a lock with the stream that reads.
+  private static void write(SocketChannel channel, DaemonMessage message) throws IOException {
+    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+    message.writeDelimitedTo(bytes);
+    ByteBuffer buffer = ByteBuffer.wrap(bytes.toByteArray());
+    while (buffer.hasRemaining()) {
+      int unused = channel.write(buffer);
     }
   }
 
@@ -280,7 +290,7 @@ public final class TrainerProcess {
     events.execute(() -> listener.onExit(end));
   }
 
-  private @Nullable OutputStream out() {
+  private @Nullable SocketChannel out() {
     synchronized (sending) {
       return out;
     }

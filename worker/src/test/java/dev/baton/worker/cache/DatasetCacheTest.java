@@ -1,0 +1,164 @@
+package dev.baton.worker.cache;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.baton.v1.Dataset;
+import dev.baton.v1.DatasetFile;
+import dev.baton.worker.testing.FakeStore;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Clock;
+import java.time.Instant;
+import java.time.ZoneOffset;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class DatasetCacheTest {
+  @TempDir Path dir;
+  private final List<String> fetched = new ArrayList<>();
+  private int hours;
+
+  @BeforeEach
+  void start() {
+    hours = 0;
+  }
+
+  @Test
+  void aDataSetIsFetchedOnceAndFoundAfterwards() throws Exception {
+    Path at = acquire("a", 40, "train/x", "y");
+    assertThat(at.resolve("train/x")).hasSize(20);
+    release("a");
+    assertThat(acquire("a", 40, "train/x", "y")).isEqualTo(at);
+    assertThat(fetched).containsExactly("a/train/x", "a/y");
+  }
+
+  @Test
+  void whatIsMissingIsFetchedAlone() throws Exception {
+    Path at = acquire("a", 40, "x", "y");
+    Files.delete(at.resolve("y"));
+    Path unused = acquire("a", 40, "x", "y");
+    assertThat(fetched).containsExactly("a/x", "a/y", "a/y");
+  }
+
+  @Test
+  void theLeastRecentlyUsedMakesRoom() throws Exception {
+    Path a = acquire("a", 40, "x");
+    release("a");
+    Path b = acquire("b", 40, "x");
+    release("b");
+    Path again = acquire("a", 40, "x");
+    release("a");
+    Path c = acquire("c", 40, "x");
+    assertThat(again).isEqualTo(a).exists();
+    assertThat(c).exists();
+    assertThat(b).doesNotExist();
+  }
+
+  @Test
+  void whatIsInUseStays() throws Exception {
+    Path a = acquire("a", 40, "x");
+    Path b = acquire("b", 40, "x");
+    assertThatThrownBy(() -> acquire("c", 40, "x"))
+        .isInstanceOf(IOException.class)
+        .hasMessageContaining("does not fit")
+        .hasMessageContaining("--cache-quota");
+    assertThat(a).exists();
+    assertThat(b).exists();
+    release("a");
+    assertThat(acquire("c", 40, "x")).exists();
+    assertThat(a).doesNotExist();
+  }
+
+  @Test
+  void whatWasDecodedCountsAndGoesToo() throws Exception {
+    Path a = acquire("a", 40, "x");
+    Path unused = Files.write(dir.resolve("decoded/" + digest("b") + "-train"), new byte[50]);
+    Path used = Files.write(dir.resolve("decoded/" + digest("a") + "-train"), new byte[10]);
+    assertThat(acquire("c", 40, "x")).exists();
+    assertThat(unused).doesNotExist();
+    assertThat(used).exists();
+    assertThat(a).exists();
+  }
+
+  @Test
+  void aFailedFetchLeavesNothingInUse() throws Exception {
+    assertThatThrownBy(
+            () ->
+                cache()
+                    .acquire(
+                        dataset("a", 40, "x"),
+                        (set, file, target) -> {
+                          throw new IOException("the store does not answer");
+                        }))
+        .hasMessage("the store does not answer");
+  }
+
+  @Test
+  void aFileThatLeavesItsFolderIsRefused() {
+    assertThatThrownBy(() -> acquire("a", 40, "../../x"))
+        .hasMessageContaining("../../x")
+        .hasMessageContaining("leaves its folder");
+    assertThat(fetched).isEmpty();
+  }
+
+  private DatasetCache cache() throws IOException {
+    if (cache == null) {
+      cache =
+          new DatasetCache(
+              dir,
+              100,
+              new Clock() {
+                @Override
+                public ZoneOffset getZone() {
+                  return ZoneOffset.UTC;
+                }
+
+                @Override
+                public Clock withZone(java.time.ZoneId zone) {
+                  return this;
+                }
+
+                @Override
+                public Instant instant() {
+                  return Instant.EPOCH.plusSeconds(3600L * ++hours);
+                }
+              });
+    }
+    return cache;
+  }
+
+  private DatasetCache cache;
+
+  private Path acquire(String name, long bytes, String... paths)
+      throws IOException, InterruptedException {
+    return cache()
+        .acquire(
+            dataset(name, bytes, paths),
+            (set, file, target) -> {
+              fetched.add(set.getName() + "/" + file.getPath());
+              Files.write(target, new byte[(int) file.getBytes()]);
+            });
+  }
+
+  private void release(String name) throws IOException {
+    cache().release(digest(name));
+  }
+
+  private static String digest(String name) {
+    return FakeStore.sha256(name.getBytes(StandardCharsets.UTF_8));
+  }
+
+  private static Dataset dataset(String name, long bytes, String... paths) {
+    Dataset.Builder dataset = Dataset.newBuilder().setName(name).setDigest(digest(name));
+    for (String path : paths) {
+      dataset.addFiles(DatasetFile.newBuilder().setPath(path).setBytes(bytes / paths.length));
+    }
+    return dataset.build();
+  }
+}
