@@ -8,6 +8,7 @@ import java.util.Arrays;
  */
 public final class StallWatch {
   private static final long SECOND = 1_000_000_000L;
+
   /** However short its steps: none for less than this is no stall. */
   public static final long LEAST_NANOS = 60 * SECOND;
 
@@ -66,7 +67,9 @@ public final class StallWatch {
 
   /** How long it may go without a step at present. */
   public long limitNanos() {
-    return training && count > 0 ? Math.max(leastNanos, FACTOR * medianNanos()) : UNKNOWN_FACTOR * leastNanos;
+    return training && count > 0
+        ? Math.max(leastNanos, FACTOR * medianNanos())
+        : UNKNOWN_FACTOR * leastNanos;
   }
 
   /** The median time of a step; 0 while unknown. */

@@ -12,6 +12,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Clock;
 import java.time.Instant;
+import java.time.ZoneId;
 import java.time.ZoneOffset;
 import java.util.ArrayList;
 import java.util.List;
@@ -23,10 +24,11 @@ class DatasetCacheTest {
   @TempDir Path dir;
   private final List<String> fetched = new ArrayList<>();
   private int hours;
+  private DatasetCache cache;
 
   @BeforeEach
-  void start() {
-    hours = 0;
+  void start() throws IOException {
+    cache = new DatasetCache(dir, 100, new Hourly());
   }
 
   @Test
@@ -90,12 +92,11 @@ class DatasetCacheTest {
   void aFailedFetchLeavesNothingInUse() throws Exception {
     assertThatThrownBy(
             () ->
-                cache()
-                    .acquire(
-                        dataset("a", 40, "x"),
-                        (set, file, target) -> {
-                          throw new IOException("the store does not answer");
-                        }))
+                cache.acquire(
+                    dataset("a", 40, "x"),
+                    (set, file, target) -> {
+                      throw new IOException("the store does not answer");
+                    }))
         .hasMessage("the store does not answer");
   }
 
@@ -107,47 +108,36 @@ class DatasetCacheTest {
     assertThat(fetched).isEmpty();
   }
 
-  private DatasetCache cache() throws IOException {
-    if (cache == null) {
-      cache =
-          new DatasetCache(
-              dir,
-              100,
-              new Clock() {
-                @Override
-                public ZoneOffset getZone() {
-                  return ZoneOffset.UTC;
-                }
-
-                @Override
-                public Clock withZone(java.time.ZoneId zone) {
-                  return this;
-                }
-
-                @Override
-                public Instant instant() {
-                  return Instant.EPOCH.plusSeconds(3600L * ++hours);
-                }
-              });
+  /** Each look at it is an hour later. */
+  private final class Hourly extends Clock {
+    @Override
+    public ZoneOffset getZone() {
+      return ZoneOffset.UTC;
     }
-    return cache;
-  }
 
-  private DatasetCache cache;
+    @Override
+    public Clock withZone(ZoneId zone) {
+      return this;
+    }
+
+    @Override
+    public Instant instant() {
+      return Instant.EPOCH.plusSeconds(3600L * ++hours);
+    }
+  }
 
   private Path acquire(String name, long bytes, String... paths)
       throws IOException, InterruptedException {
-    return cache()
-        .acquire(
-            dataset(name, bytes, paths),
-            (set, file, target) -> {
-              fetched.add(set.getName() + "/" + file.getPath());
-              Files.write(target, new byte[(int) file.getBytes()]);
-            });
+    return cache.acquire(
+        dataset(name, bytes, paths),
+        (set, file, target) -> {
+          fetched.add(set.getName() + "/" + file.getPath());
+          Files.write(target, new byte[(int) file.getBytes()]);
+        });
   }
 
-  private void release(String name) throws IOException {
-    cache().release(digest(name));
+  private void release(String name) {
+    cache.release(digest(name));
   }
 
   private static String digest(String name) {

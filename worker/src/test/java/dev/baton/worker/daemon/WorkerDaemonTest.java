@@ -100,18 +100,21 @@ class WorkerDaemonTest {
     assertThat(end.getOutcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED);
     assertThat(end.getResult().getWeightsSha256()).isEqualTo(weights(20));
     assertThat(end.getLastStep()).isEqualTo(20);
-    assertThat(end.getArtifactsList()).singleElement().satisfies(
-        a -> assertThat(a.getName()).isEqualTo("model.txt"));
+    assertThat(end.getArtifactsList())
+        .singleElement()
+        .satisfies(a -> assertThat(a.getName()).isEqualTo("model.txt"));
     assertThat(coordinator.lossSteps()).isEqualTo(steps(20));
     assertThat(coordinator.refusals).isEmpty();
     // Whole before the end was told, although the trainer printed to the last.
     assertThat(coordinator.log(1)).startsWith("threads 1\nstep 1\n").endsWith("step 20\ndone\n");
-    assertThat(coordinator.copy(coordinator.begun)).singleElement().satisfies(
-        b -> {
-          assertThat(b.getResumedStep()).isZero();
-          assertThat(b.getKind()).isEqualTo("fake kind");
-          assertThat(b.getTotalSteps()).isEqualTo(20);
-        });
+    assertThat(coordinator.copy(coordinator.begun))
+        .singleElement()
+        .satisfies(
+            b -> {
+              assertThat(b.getResumedStep()).isZero();
+              assertThat(b.getKind()).isEqualTo("fake kind");
+              assertThat(b.getTotalSteps()).isEqualTo(20);
+            });
     assertThat(coordinator.copy(coordinator.progress))
         .isNotEmpty()
         .allSatisfy(p -> assertThat(p.getFirstStep()).isEqualTo(1));
@@ -157,9 +160,7 @@ class WorkerDaemonTest {
     coordinator.prepare(coordinator.assignment("j", job("finish", 20, 5, 0, 5)));
     await("prepared", this::prepared);
     coordinator.push(
-        CoordinatorMessage.newBuilder()
-            .setUnprepare(Unprepare.newBuilder().setJobId("j"))
-            .build());
+        CoordinatorMessage.newBuilder().setUnprepare(Unprepare.newBuilder().setJobId("j")).build());
     await("let go", () -> !prepared() && entries("attempts") == 0);
     assertThat(coordinator.copy(coordinator.begun)).isEmpty();
   }
@@ -215,8 +216,9 @@ class WorkerDaemonTest {
     assertThat(daemon.ended().get(30, TimeUnit.SECONDS)).isZero();
     assertThat(coordinator.stands(lease)).isFalse();
     assertThat(coordinator.copy(coordinator.drained)).containsExactly("SIGTERM");
-    assertThat(coordinator.copy(coordinator.commits)).singleElement().satisfies(
-        c -> assertThat(c.getRelease()).isTrue());
+    assertThat(coordinator.copy(coordinator.commits))
+        .singleElement()
+        .satisfies(c -> assertThat(c.getRelease()).isTrue());
   }
 
   @Test

@@ -119,10 +119,12 @@ class LeaseLoopTest {
     long sent = loop.nanoTime();
     answer();
     loop.advance(Duration.ofSeconds(2));
-    streams.last().say(
-        CoordinatorMessage.newBuilder()
-            .setOffer(Offer.newBuilder().setLease(Recorder.ref(7)))
-            .build());
+    streams
+        .last()
+        .say(
+            CoordinatorMessage.newBuilder()
+                .setOffer(Offer.newBuilder().setLease(Recorder.ref(7)))
+                .build());
     loop.run();
     assertThat(holder.offerDeadlines).containsExactly(sent + LEASE_NANOS - MARGIN_NANOS);
   }
@@ -142,14 +144,16 @@ class LeaseLoopTest {
     assertThat(streams.last().hello().getLeasesList()).containsExactly(lease.ref());
     long sent = loop.nanoTime();
     loop.advance(Duration.ofSeconds(1));
-    streams.last().say(
-        CoordinatorMessage.newBuilder()
-            .setWelcome(
-                Welcome.newBuilder()
-                    .setHeartbeatIntervalMs(3_000)
-                    .setLeaseMs(15_000)
-                    .addRenewed(lease.ref()))
-            .build());
+    streams
+        .last()
+        .say(
+            CoordinatorMessage.newBuilder()
+                .setWelcome(
+                    Welcome.newBuilder()
+                        .setHeartbeatIntervalMs(3_000)
+                        .setLeaseMs(15_000)
+                        .addRenewed(lease.ref()))
+                .build());
     loop.run();
     assertThat(lease.deadlineNanos()).isEqualTo(sent + LEASE_NANOS - MARGIN_NANOS);
   }
@@ -189,7 +193,7 @@ class LeaseLoopTest {
   @Test
   void aStreamThatDoesNotWelcomeIsGivenUp() {
     Stream deaf = streams.last();
-    loop.advance(Duration.ofMillis(5_000));
+    loop.advance(Duration.ofSeconds(5));
     assertThat(deaf.cancelled).isTrue();
     loop.advance(Duration.ofMillis(250));
     assertThat(streams.opened).hasSize(2);
@@ -229,10 +233,12 @@ class LeaseLoopTest {
   }
 
   private void welcome() {
-    streams.last().say(
-        CoordinatorMessage.newBuilder()
-            .setWelcome(Welcome.newBuilder().setHeartbeatIntervalMs(3_000).setLeaseMs(15_000))
-            .build());
+    streams
+        .last()
+        .say(
+            CoordinatorMessage.newBuilder()
+                .setWelcome(Welcome.newBuilder().setHeartbeatIntervalMs(3_000).setLeaseMs(15_000))
+                .build());
     loop.run();
   }
 
@@ -245,8 +251,7 @@ class LeaseLoopTest {
     return seq;
   }
 
-  private static CoordinatorMessage reply(
-      long seq, List<LeaseRef> renewed, List<LeaseRef> ended) {
+  private static CoordinatorMessage reply(long seq, List<LeaseRef> renewed, List<LeaseRef> ended) {
     return CoordinatorMessage.newBuilder()
         .setHeartbeatReply(
             HeartbeatReply.newBuilder().setSeq(seq).addAllRenewed(renewed).addAllEnded(ended))

@@ -26,7 +26,6 @@ import dev.baton.v1.Offer;
 import dev.baton.v1.Order;
 import dev.baton.v1.OrderKind;
 import dev.baton.v1.Prepare;
-import dev.baton.v1.PresignedRequest;
 import dev.baton.v1.ProgressReport;
 import dev.baton.v1.UploadTicket;
 import dev.baton.v1.Welcome;
@@ -43,6 +42,7 @@ import io.grpc.netty.shaded.io.grpc.netty.NettyServerBuilder;
 import io.grpc.stub.StreamObserver;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -105,7 +105,8 @@ public final class FakeCoordinator implements AutoCloseable {
     Server started =
         Channels.configure(
                 NettyServerBuilder.forAddress(
-                    new InetSocketAddress("127.0.0.1", at), InsecureServerCredentials.create()))
+                    new InetSocketAddress(InetAddress.getLoopbackAddress(), at),
+                    InsecureServerCredentials.create()))
             .addService(new Service())
             .intercept(new Gate())
             .build()
@@ -136,6 +137,7 @@ public final class FakeCoordinator implements AutoCloseable {
   @Override
   public void close() throws InterruptedException {
     goAway();
+    store.close();
   }
 
   /** Breaks the stream, and nothing else. */
@@ -280,8 +282,7 @@ public final class FakeCoordinator implements AutoCloseable {
     public <Q, R> ServerCall.Listener<Q> interceptCall(
         ServerCall<Q, R> call, Metadata headers, ServerCallHandler<Q, R> next) {
       if (!("Bearer " + TOKEN).equals(headers.get(Channels.AUTHORIZATION))) {
-        call.close(
-            Status.UNAUTHENTICATED.withDescription("this token is unknown"), new Metadata());
+        call.close(Status.UNAUTHENTICATED.withDescription("this token is unknown"), new Metadata());
         return new ServerCall.Listener<>() {};
       }
       boolean fails = false;
@@ -338,9 +339,7 @@ public final class FakeCoordinator implements AutoCloseable {
           hellos.add(hello);
           stream = to;
           Welcome.Builder welcome =
-              Welcome.newBuilder()
-                  .setHeartbeatIntervalMs(heartbeatMillis)
-                  .setLeaseMs(leaseMillis);
+              Welcome.newBuilder().setHeartbeatIntervalMs(heartbeatMillis).setLeaseMs(leaseMillis);
           for (LeaseRef lease : hello.getLeasesList()) {
             if (standing.contains(lease)) {
               welcome.addRenewed(lease);
@@ -392,8 +391,7 @@ public final class FakeCoordinator implements AutoCloseable {
     }
 
     @Override
-    public void beginAttempt(
-        BeginAttemptRequest request, StreamObserver<BeginAttemptResponse> to) {
+    public void beginAttempt(BeginAttemptRequest request, StreamObserver<BeginAttemptResponse> to) {
       synchronized (FakeCoordinator.this) {
         if (over(request.getLease(), "begin", to)) {
           return;
@@ -420,7 +418,7 @@ public final class FakeCoordinator implements AutoCloseable {
         reply(
             to,
             DownloadTicket.newBuilder()
-                .setRequest(PresignedRequest.newBuilder().setUrl(key(checkpoint)))
+                .setRequest(store.request(key(checkpoint)))
                 .setBytes(checkpoint.getBytes())
                 .setSha256(checkpoint.getSha256())
                 .build());
@@ -439,7 +437,7 @@ public final class FakeCoordinator implements AutoCloseable {
             to,
             UploadTicket.newBuilder()
                 .setUploadId(request.getUploadId())
-                .addParts(PresignedRequest.newBuilder().setUrl(key))
+                .addParts(store.request(key))
                 .build());
       }
     }
@@ -503,8 +501,7 @@ public final class FakeCoordinator implements AutoCloseable {
           return;
         }
         ByteArrayOutputStream log =
-            logs.computeIfAbsent(
-                request.getLease().getTerm(), term -> new ByteArrayOutputStream());
+            logs.computeIfAbsent(request.getLease().getTerm(), term -> new ByteArrayOutputStream());
         int known = (int) (log.size() - request.getOffset());
         if (known < 0) {
           to.onError(Status.INVALID_ARGUMENT.withDescription("a gap in the log").asException());
@@ -518,5 +515,4 @@ public final class FakeCoordinator implements AutoCloseable {
       }
     }
   }
-
 }

@@ -1,5 +1,7 @@
 package dev.baton.worker.testing;
 
+import com.sun.net.httpserver.HttpExchange;
+import com.sun.net.httpserver.HttpServer;
 import dev.baton.transfer.DigestMismatchException;
 import dev.baton.transfer.ObjectTransfer;
 import dev.baton.transfer.TicketSource;
@@ -10,6 +12,8 @@ import dev.baton.v1.PresignedRequest;
 import dev.baton.v1.UploadContent;
 import dev.baton.v1.UploadTicket;
 import java.io.IOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
@@ -18,13 +22,58 @@ import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.Map;
 
-/** Objects in memory, and the transfer to and from them; a URL is an object's key. */
-public final class FakeStore implements ObjectTransfer {
+/** Objects in memory, over HTTP for other processes, and a transfer for this one. */
+public final class FakeStore implements ObjectTransfer, AutoCloseable {
+  private final HttpServer server;
   private final Map<String, byte[]> objects = new HashMap<>();
   private int failures;
   private boolean held;
   private int uploading;
   private int downloads;
+
+  FakeStore() throws IOException {
+    server = HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0), 0);
+    server.createContext("/", this::serve);
+    server.start();
+  }
+
+  @Override
+  public void close() {
+    server.stop(0);
+  }
+
+  // PUT and whole GETs.
+  private void serve(HttpExchange exchange) throws IOException {
+    try (exchange) {
+      String key = exchange.getRequestURI().getPath().substring(1);
+      byte[] sent = exchange.getRequestBody().readAllBytes();
+      if (exchange.getRequestMethod().equals("PUT")) {
+        put(key, sent);
+        exchange.getResponseHeaders().add("ETag", "\"e\"");
+        exchange.sendResponseHeaders(200, -1);
+        return;
+      }
+      byte[] object;
+      synchronized (this) {
+        object = objects.getOrDefault(key, new byte[0]);
+      }
+      exchange.sendResponseHeaders(200, object.length);
+      exchange.getResponseBody().write(object);
+    }
+  }
+
+  /** Where an object lies. */
+  PresignedRequest request(String key) {
+    return PresignedRequest.newBuilder().setUrl(prefix() + key).build();
+  }
+
+  private String prefix() {
+    return "http://127.0.0.1:" + server.getAddress().getPort() + "/";
+  }
+
+  private String key(PresignedRequest request) {
+    return request.getUrl().substring(prefix().length());
+  }
 
   public synchronized void put(String key, byte[] bytes) {
     objects.put(key, bytes.clone());
@@ -67,7 +116,7 @@ public final class FakeStore implements ObjectTransfer {
   synchronized DownloadTicket ticket(String key) {
     byte[] object = objects.getOrDefault(key, new byte[0]);
     return DownloadTicket.newBuilder()
-        .setRequest(PresignedRequest.newBuilder().setUrl(key))
+        .setRequest(request(key))
         .setBytes(object.length)
         .setSha256(sha256(object))
         .build();
@@ -88,7 +137,7 @@ public final class FakeStore implements ObjectTransfer {
           wait();
         }
         mayFail();
-        objects.put(ticket.getParts(0).getUrl(), Files.readAllBytes(file));
+        objects.put(key(ticket.getParts(0)), Files.readAllBytes(file));
       } finally {
         uploading--;
       }
@@ -103,7 +152,7 @@ public final class FakeStore implements ObjectTransfer {
     synchronized (this) {
       mayFail();
       downloads++;
-      byte[] object = objects.getOrDefault(ticket.getRequest().getUrl(), new byte[0]);
+      byte[] object = objects.getOrDefault(key(ticket.getRequest()), new byte[0]);
       if (!sha256(object).equals(ticket.getSha256())) {
         throw new DigestMismatchException("expected " + ticket.getSha256());
       }

@@ -31,8 +31,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * A process that speaks a trainer's protocol and trains nothing: its weights are a number that each
  * step changes. What it does stands in the job's name: {@code mode.steps.millis.at.every}, that is,
- * what happens at step {@code at}, of how many steps, how long a step takes, and after how many steps
- * it writes a snapshot.
+ * what happens at step {@code at}, of how many steps, how long a step takes, and after how many
+ * steps it writes a snapshot.
  */
 public final class FakeTrainer {
   private static final long FACTOR = 6364136223846793005L;
@@ -102,7 +102,7 @@ public final class FakeTrainer {
         Run received = message.getRun();
         run = received;
         if (!received.getCheckpointFile().isEmpty()) {
-          String[] saved = Files.readString(Path.of(received.getCheckpointFile())).split(" ");
+          String[] saved = Files.readString(Path.of(received.getCheckpointFile())).split(" ", -1);
           step = Long.parseLong(saved[0]);
           state = Long.parseLong(saved[1]);
         }
@@ -131,7 +131,7 @@ public final class FakeTrainer {
   }
 
   private static String[] words(Run run) {
-    return run.getSpec().getName().split("\\.");
+    return run.getSpec().getName().split("\\.", -1);
   }
 
   private static long steps(Run run) {

@@ -1,0 +1,210 @@
+package dev.baton.worker;
+
+import static dev.baton.worker.testing.Eventually.await;
+import static dev.baton.worker.testing.FakeTrainer.job;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.baton.v1.LeaseRef;
+import dev.baton.worker.testing.FakeCoordinator;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The worker as a process of its own. */
+@Timeout(120)
+class MainTest {
+  @TempDir Path dir;
+  private FakeCoordinator coordinator;
+  private final List<Process> started = new ArrayList<>();
+
+  @BeforeEach
+  void start() throws IOException {
+    coordinator = new FakeCoordinator(100, 2_000);
+    Files.writeString(dir.resolve("token"), FakeCoordinator.TOKEN + "\n");
+  }
+
+  @AfterEach
+  void stop() throws InterruptedException {
+    started.forEach(Process::destroyForcibly);
+    for (Process process : started) {
+      process.waitFor();
+    }
+    coordinator.close();
+  }
+
+  @Test
+  void saysReadyOnceAndHandsOverAtSigterm() throws Exception {
+    Process worker = worker();
+    ready();
+    LeaseRef lease = coordinator.offer(coordinator.assignment("j", job("finish", 9_999, 2, 0, 0)));
+    await("trains", () -> !coordinator.copy(coordinator.progress).isEmpty());
+    // A broken stream is no second start.
+    coordinator.breakStream();
+    await("back", () -> coordinator.copy(coordinator.hellos).size() == 2);
+    worker.destroy();
+    assertThat(worker.waitFor(30, TimeUnit.SECONDS)).isTrue();
+    assertThat(worker.exitValue()).as(text("err")).isZero();
+    assertThat(text("out")).isEqualTo("ready worker=w1\n");
+    assertThat(coordinator.stands(lease)).isFalse();
+    assertThat(coordinator.copy(coordinator.drained)).hasSize(1);
+    assertThat(coordinator.copy(coordinator.commits))
+        .singleElement()
+        .satisfies(c -> assertThat(c.getRelease()).isTrue());
+    assertThat(dir.resolve("work/worker.log")).content().contains("to be handed over");
+  }
+
+  @Test
+  void trainersDieWithTheirDaemon() throws Exception {
+    Process worker = worker();
+    ready();
+    coordinator.offer(coordinator.assignment("j", job("finish", 9_999, 2, 0, 0)));
+    await("trains", () -> !coordinator.copy(coordinator.progress).isEmpty());
+    List<ProcessHandle> trainers = worker.descendants().toList();
+    assertThat(trainers).isNotEmpty();
+    worker.destroyForcibly().waitFor();
+    await("they are gone", () -> trainers.stream().noneMatch(ProcessHandle::isAlive));
+    // What is left behind is swept by the next.
+    Process unused = worker();
+    ready();
+    await("swept", () -> list("work/attempts").isEmpty());
+  }
+
+  @Test
+  void whoWasStoppedFindsItsTermOverAndCommitsNothing() throws Exception {
+    Process worker = worker();
+    ready();
+    LeaseRef lease =
+        coordinator.offer(coordinator.assignment("j", job("finish", 99_999, 2, 0, 20)));
+    await("a checkpoint", () -> coordinator.committedStep() > 0);
+    List<ProcessHandle> frozen = new ArrayList<>(worker.descendants().toList());
+    frozen.add(worker.toHandle());
+    for (ProcessHandle process : frozen) {
+      signal("STOP", process.pid());
+    }
+    coordinator.end(lease);
+    int commits = coordinator.copy(coordinator.commits).size();
+    // Longer than the lease: what comes next cannot rest on it.
+    TimeUnit.MILLISECONDS.sleep(2 * coordinator.leaseMillis);
+    for (ProcessHandle process : frozen) {
+      signal("CONT", process.pid());
+    }
+    await(
+        "it holds nothing any more",
+        () -> {
+          var heartbeats = coordinator.copy(coordinator.heartbeats);
+          return heartbeats.get(heartbeats.size() - 1).getLeasesCount() == 0;
+        });
+    assertThat(coordinator.copy(coordinator.commits)).hasSize(commits);
+    assertThat(coordinator.copy(coordinator.refusals)).noneMatch(r -> r.startsWith("commit"));
+    // And it takes the next.
+    coordinator.offer(coordinator.assignment("k", job("finish", 5, 2, 0, 0)));
+    await("finished", () -> coordinator.copy(coordinator.finished).size() == 1);
+  }
+
+  @Test
+  void aSecondWorkerInTheSameDirectoryIsRefused() throws Exception {
+    Process first = worker();
+    ready();
+    Process second = start("second", "--work-dir", dir.resolve("work").toString());
+    assertThat(second.waitFor(30, TimeUnit.SECONDS)).isTrue();
+    assertThat(second.exitValue()).isEqualTo(1);
+    assertThat(text("second.err"))
+        .contains("in use by another worker (pid " + first.pid() + ")")
+        .doesNotContain("Exception");
+    assertThat(first.isAlive()).isTrue();
+  }
+
+  @Test
+  void anUnknownTokenIsOneLineAndExit1() throws Exception {
+    Files.writeString(dir.resolve("token"), "of-somebody-else");
+    Process worker = worker();
+    assertThat(worker.waitFor(30, TimeUnit.SECONDS)).isTrue();
+    assertThat(worker.exitValue()).isEqualTo(1);
+    assertThat(text("err").lines().filter(l -> l.startsWith("error:")))
+        .singleElement()
+        .asString()
+        .contains("this token is unknown");
+    assertThat(text("err")).doesNotContain("\tat ");
+    assertThat(text("out")).isEmpty();
+  }
+
+  @Test
+  void wrongUsageIsExit2() throws Exception {
+    assertThat(usage("--work-dir", dir + "/w", "--slots", "0")).contains("--slots");
+    assertThat(usage("--work-dir", dir + "/w", "--cache-quota", "much")).contains("'much'");
+    assertThat(usage("--work-dir", dir + "/w", "--name", "a b")).contains("--name");
+    assertThat(usage()).contains("--work-dir");
+  }
+
+  @Test
+  void itWaitsForACoordinatorThatIsNotThereYet() throws Exception {
+    coordinator.goAway();
+    Process worker = worker();
+    await("it says so", () -> text("err").contains("no session with the coordinator"));
+    assertThat(worker.isAlive()).isTrue();
+    coordinator.comeBack();
+    ready();
+    assertThat(text("err").lines().filter(l -> l.contains("no session with"))).hasSize(1);
+  }
+
+  private String usage(String... args) throws Exception {
+    Process worker = start("usage", args);
+    assertThat(worker.waitFor(30, TimeUnit.SECONDS)).isTrue();
+    assertThat(worker.exitValue()).isEqualTo(2);
+    return text("usage.err");
+  }
+
+  private Process worker() throws IOException {
+    return start("", "--name", "w1", "--work-dir", dir.resolve("work").toString());
+  }
+
+  private Process start(String prefix, String... args) throws IOException {
+    List<String> line = new ArrayList<>();
+    line.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    line.addAll(List.of("-Xmx64m", "-XX:+UseSerialGC", "-cp"));
+    line.add(System.getProperty("java.class.path"));
+    line.add(WorkerWithFakeTrainers.class.getName());
+    line.addAll(List.of("worker", "--coordinator", coordinator.address()));
+    line.addAll(List.of("--token-file", dir.resolve("token").toString()));
+    line.addAll(Arrays.asList(args));
+    String dot = prefix.isEmpty() ? "" : prefix + ".";
+    Process process =
+        new ProcessBuilder(line)
+            .redirectOutput(dir.resolve(dot + "out").toFile())
+            .redirectError(dir.resolve(dot + "err").toFile())
+            .start();
+    started.add(process);
+    return process;
+  }
+
+  private void ready() {
+    await("ready", () -> text("out").contains("ready worker=w1") && coordinator.connected());
+  }
+
+  private String text(String file) {
+    try {
+      return Files.readString(dir.resolve(file));
+    } catch (IOException e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  private List<String> list(String folder) {
+    String[] names = dir.resolve(folder).toFile().list();
+    return names == null ? List.of() : List.of(names);
+  }
+
+  private static void signal(String name, long pid) throws Exception {
+    assertThat(new ProcessBuilder("kill", "-" + name, Long.toString(pid)).start().waitFor())
+        .isZero();
+  }
+}
