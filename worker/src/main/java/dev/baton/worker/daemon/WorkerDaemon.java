@@ -83,6 +83,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   private final CompletableFuture<Void> welcomed = new CompletableFuture<>();
   private final CompletableFuture<Integer> ended = new CompletableFuture<>();
   private boolean draining;
+  private String drainReason = "";
   private boolean leaving;
   private int directories;
 
@@ -152,10 +153,17 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
     }
     draining = true;
     log.info("draining: {}", reason);
+    drainReason = reason;
     // First, so that another worker prepares while the checkpoints are written.
-    leaseLoop.send(
-        WorkerMessage.newBuilder().setDraining(Draining.newBuilder().setReason(reason)).build());
+    announceDraining();
     List.copyOf(runs.values()).forEach(run -> run.handOver("handed over"));
+  }
+
+  private void announceDraining() {
+    leaseLoop.send(
+        WorkerMessage.newBuilder()
+            .setDraining(Draining.newBuilder().setReason(drainReason))
+            .build());
   }
 
   private void leaveIfIdle() {
@@ -211,6 +219,10 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   @Override
   public void onWelcome() {
     welcomed.complete(null);
+    if (draining) {
+      // Perhaps decided since Hello was sent.
+      announceDraining();
+    }
     List.copyOf(runs.values()).forEach(JobRun::onWelcome);
   }
 
