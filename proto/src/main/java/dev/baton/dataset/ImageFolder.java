@@ -66,7 +66,9 @@ final class ImageFolder implements Closeable {
     }
     Map.Entry<String, Path> file = files.entrySet().iterator().next();
     long limit = Math.max(1L << 26, MAX_RATIO * Files.size(file.getValue()));
-    RawFile tar = RawFile.open(file.getValue(), file.getKey(), tempDir, limit);
+    // Named as its owner knows it, which at a push is not yet the name that travels.
+    String name = file.getValue().getFileName().toString();
+    RawFile tar = RawFile.open(file.getValue(), name, tempDir, limit);
     try {
       return index(tar);
     } catch (IOException | RuntimeException e) {
