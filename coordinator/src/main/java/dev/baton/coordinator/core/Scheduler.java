@@ -796,11 +796,13 @@ public final class Scheduler {
    * @throws CoordinatorException ABORTED where the term is over and the upload was never committed
    */
   public Upload uploadOf(LeaseRef lease, String uploadId) {
-    Upload upload =
-        stores
-            .uploads()
-            .find(uploadId)
-            .orElseThrow(() -> invalid("upload_id: there is no upload " + uploadId));
+    Optional<Upload> known = stores.uploads().find(uploadId);
+    if (known.isEmpty()) {
+      // Of a term that is over, the sweep may have taken it.
+      live(lease);
+      throw invalid("upload_id: there is no upload " + uploadId);
+    }
+    Upload upload = known.get();
     if (!upload.jobId().equals(lease.getJobId()) || upload.term() != lease.getTerm()) {
       throw invalid("upload_id: " + uploadId + " does not belong to this lease");
     }

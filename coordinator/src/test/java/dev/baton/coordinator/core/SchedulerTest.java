@@ -748,6 +748,40 @@ final class SchedulerTest {
   }
 
   @Test
+  void theOrderToHandOverIsRepeatedInANewSession() {
+    String job = submit();
+    hello("a", 1);
+    LeaseRef lease = offered("a");
+    begin(lease, 0, "");
+    run(
+        s -> {
+          s.pause(job, now());
+          return "";
+        });
+    effects.clear();
+    hello("a", 2, lease);
+    assertThat(last("a").getOrder().getKind()).isEqualTo(OrderKind.ORDER_KIND_HAND_OVER);
+    assertThat(last("a").getOrder().getLease()).isEqualTo(lease);
+  }
+
+  @Test
+  void anUploadServesOnlyTheLeaseThatBeganIt() {
+    submit();
+    submit();
+    hello("a", 1);
+    hello("b", 1);
+    begin(offered("a"), 0, "");
+    begin(offered("b"), 0, "");
+    String ofA = upload(offered("a"));
+    commit(offered("a"), ofA, 3, false);
+    assertRefused(
+        CoordinatorException.Kind.INVALID_ARGUMENT, () -> commit(offered("b"), ofA, 3, false));
+    assertRefused(
+        CoordinatorException.Kind.INVALID_ARGUMENT,
+        () -> run(s -> s.uploadOf(offered("b"), "unknown")));
+  }
+
+  @Test
   void aJobBeingPausedWhoseWorkerVanishesIsPaused() {
     String job = submit();
     hello("a", 1);

@@ -409,7 +409,12 @@ final class SimulatedWorker {
         key -> {
           Simulation.Blob blob = world.objects.get((String) key);
           if (blob == null) {
-            throw new Simulation.Broken("no object under checkpoint " + checkpoint);
+            if (world.current(hold.lease)) {
+              throw new Simulation.Broken("no object under checkpoint " + checkpoint);
+            }
+            // The term is over, and the sweep was here before we read.
+            drop(hold);
+            return;
           }
           if (blob.whole()) {
             after(

@@ -6,6 +6,7 @@ import dev.baton.v1.BuiltinModel;
 import dev.baton.v1.CheckpointPolicy;
 import dev.baton.v1.Data;
 import dev.baton.v1.JobSpec;
+import dev.baton.v1.LeaseRef;
 import dev.baton.v1.Loss;
 import dev.baton.v1.MetricPoint;
 import dev.baton.v1.Model;
@@ -182,6 +183,7 @@ final class Simulation {
       after(between(0, 20 * SECOND), () -> submit(job));
     }
     after(between(0, 5 * SECOND), this::strike);
+    after(SECOND, this::sweep);
     after(FAULTS_END, this::calm);
     while (!over()) {
       Event event = events.poll();
@@ -195,6 +197,9 @@ final class Simulation {
       event.action().run();
     }
     plan.forEach(this::checkEnded);
+    if (database.stores().jobs().list(Set.of(JobState.values()), 100).size() != plan.size()) {
+      throw new Broken("a request became two jobs");
+    }
   }
 
   private boolean over() {
@@ -797,6 +802,23 @@ final class Simulation {
     after(20 * SECOND, () -> keepResuming(id));
   }
 
+  /** Deletes objects as the housekeeper does; what a checkpoint needs must survive it. */
+  private void sweep() {
+    command(
+        (core, now) -> {
+          UploadStore uploads = database.stores().uploads();
+          List<String> keys = new ArrayList<>();
+          for (Upload upload : uploads.sweepable(now.epochMs() - 86_400_000, 100)) {
+            keys.add(upload.objectKey());
+            uploads.delete(upload.uploadId());
+          }
+          return keys;
+        },
+        keys -> ((List<?>) keys).forEach(objects::remove),
+        failed -> {});
+    after(3 * SECOND, this::sweep);
+  }
+
   // ---- What a run of this job computes
 
   /** The state after a step is a pure function of job and step. */
@@ -857,11 +879,29 @@ final class Simulation {
           throw new Broken("job " + id + " went back from term " + before.term());
         }
       }
+      auditPoints(job);
       for (Attempt attempt : database.stores().jobs().attempts(id)) {
         boolean lives = attempt.lease().equals(job.lease());
         if (lives == attempt.ended()) {
           throw new Broken("job " + id + " with lease " + job.lease() + " has attempt " + attempt);
         }
+      }
+    }
+  }
+
+  /** While a job goes on, its points end where its newest checkpoint does. */
+  private void auditPoints(Job job) {
+    JobStore jobs = database.stores().jobs();
+    if (job.state().ended()
+        || job.lease() == null
+        || !jobs.attempt(job.id(), job.term()).orElseThrow().begun()) {
+      return;
+    }
+    List<CheckpointRecord> checkpoints = jobs.checkpoints(job.id());
+    long newest = checkpoints.isEmpty() ? 0 : checkpoints.get(checkpoints.size() - 1).step();
+    for (MetricPoint point : jobs.metrics(job.id())) {
+      if (point.getStep() > newest) {
+        throw new Broken("job " + job.id() + " at step " + newest + " has " + point);
       }
     }
   }
@@ -884,12 +924,26 @@ final class Simulation {
     }
   }
 
-  /** A commit was acknowledged to a worker: at that moment its term must have been the newest. */
+  /** Whether this lease is the newest of its job. */
+  boolean current(LeaseRef ref) {
+    Lease lease = database.stores().jobs().find(ref.getJobId()).orElseThrow().lease();
+    return lease != null
+        && lease.term() == ref.getTerm()
+        && lease.leaseId().equals(ref.getLeaseId());
+  }
+
+  /** A commit was acknowledged to a worker: it was of that worker's term. */
   void committed(String jobId, long term, String checkpointId) {
-    Upload upload = database.stores().uploads().find(checkpointId).orElseThrow();
-    if (upload.term() != term || !upload.jobId().equals(jobId)) {
-      throw new Broken("term " + term + " of job " + jobId + " was told of " + upload);
-    }
+    // Where the reply came late, the sweep may have been there.
+    database
+        .stores()
+        .uploads()
+        .find(checkpointId)
+        .filter(upload -> upload.term() != term || !upload.jobId().equals(jobId))
+        .ifPresent(
+            upload -> {
+              throw new Broken("term " + term + " of job " + jobId + " was told of " + upload);
+            });
   }
 
   private void checkEnded(Submitted job) {
@@ -913,9 +967,11 @@ final class Simulation {
       if (weather != Weather.STORM || !stored.reason().contains("abruptly")) {
         throw new Broken(job.requestId + " failed: " + stored.reason());
       }
+      List<CheckpointRecord> checkpoints = jobs.checkpoints(id);
+      long since = checkpoints.isEmpty() ? 0 : checkpoints.get(checkpoints.size() - 1).term();
       long abrupt =
           attempts.stream()
-              .skip(Math.max(0, attempts.size() - 200))
+              .filter(a -> a.lease().term() >= since)
               .filter(a -> Set.of("killed", "worker lost", "lease expired").contains(a.endReason()))
               .count();
       if (abrupt < JobTransitions.ABRUPT_LIMIT) {
@@ -972,6 +1028,11 @@ final class Simulation {
           job.requestId + " ran " + job.stepsRun + " steps for " + job.steps + ": " + attempts);
     }
     for (Attempt attempt : attempts) {
+      if (weather == Weather.DRAINS_ONLY
+          && attempt.begun()
+          && !Set.of("succeeded", "handed over").contains(attempt.endReason())) {
+        throw new Broken(job.requestId + " was not handed over: " + attempt);
+      }
       if (attempt.firstStep() > 0 && attempt.firstStep() != attempt.resumedStep() + 1) {
         throw new Broken(job.requestId + ": " + attempt);
       }
