@@ -29,7 +29,7 @@ import org.slf4j.LoggerFactory;
  *
  * <pre>
  * ROOT/datasets/DIGEST/PATH...
- * ROOT/decoded/...            names hold the digest of the data set that they were made from
+ * ROOT/decoded/...            may go at any time: what a trainer has mapped stays until it ends
  * </pre>
  *
  * <p>Any number of threads may use it; data sets are staged one at a time.
@@ -199,7 +199,7 @@ public final class DatasetCache {
         String name = String.valueOf(child.getFileName());
         boolean inUse;
         synchronized (uses) {
-          inUse = uses.keySet().stream().anyMatch(name::contains);
+          inUse = uses.containsKey(name);
         }
         entries.add(new Entry(child, size(child), Files.getLastModifiedTime(child), inUse));
       }

@@ -80,11 +80,9 @@ class DatasetCacheTest {
   @Test
   void whatWasDecodedCountsAndGoesToo() throws Exception {
     Path a = acquire("a", 40, "x");
-    Path unused = Files.write(dir.resolve("decoded/" + digest("b") + "-train"), new byte[50]);
-    Path used = Files.write(dir.resolve("decoded/" + digest("a") + "-train"), new byte[10]);
+    Path decoded = Files.write(dir.resolve("decoded/b.samples"), new byte[50]);
     assertThat(acquire("c", 40, "x")).exists();
-    assertThat(unused).doesNotExist();
-    assertThat(used).exists();
+    assertThat(decoded).doesNotExist();
     assertThat(a).exists();
   }
 
