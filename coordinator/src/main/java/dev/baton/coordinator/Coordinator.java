@@ -61,6 +61,7 @@ public final class Coordinator implements AutoCloseable {
   private final WebServer web;
   private final HostPort grpcAddress;
   private final HostPort httpAddress;
+  private volatile boolean stopping;
 
   /**
    * Opens everything and serves.
@@ -250,7 +251,7 @@ public final class Coordinator implements AutoCloseable {
                 .write(ended.jobId())
                 .whenComplete(
                     (done, failure) -> {
-                      if (failure != null) {
+                      if (failure != null && !stopping) {
                         log.warn(
                             "job {}: its reports are not written yet; they are when somebody asks",
                             ended.jobId(),
@@ -277,6 +278,7 @@ public final class Coordinator implements AutoCloseable {
    */
   @Override
   public void close() {
+    stopping = true;
     log.info("stopping");
     server.shutdown();
     var told =

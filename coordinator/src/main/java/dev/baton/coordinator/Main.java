@@ -1,5 +1,6 @@
 package dev.baton.coordinator;
 
+import dev.baton.coordinator.bench.BenchCommand;
 import dev.baton.coordinator.config.ConfigException;
 import dev.baton.coordinator.config.ConfigLoader;
 import dev.baton.coordinator.config.CoordinatorConfig;
@@ -83,13 +84,16 @@ public final class Main implements Callable<Integer> {
       description = "Allow addresses beyond loopback, though nothing is encrypted.")
   private boolean insecure;
 
-  /** Runs until it is told to stop. */
+  /** Runs a coordinator until it is told to stop, or {@code bench coordinator}. */
   public static void main(String[] args) {
     Logging.begin();
-    // The launcher hands the verb on.
+    // The launcher hands the verbs on.
+    boolean bench = args.length > 1 && args[0].equals("bench") && args[1].equals("coordinator");
     boolean verb = args.length > 0 && args[0].equals("coordinator");
+    int verbs = bench ? 2 : verb ? 1 : 0;
     System.exit(
-        commandLine(new Main()).execute(verb ? Arrays.copyOfRange(args, 1, args.length) : args));
+        commandLine(bench ? new BenchCommand() : new Main())
+            .execute(Arrays.copyOfRange(args, verbs, args.length)));
   }
 
   /** A command line whose errors are one line on standard error. */

@@ -377,7 +377,7 @@ final class CoordinatorTest {
     var again = FakeWorker.connect(running.as("worker"), "id-1", "one", 2, List.of(lease));
     assertThat(again.await(CoordinatorMessage::hasWelcome).getWelcome().getRenewedList())
         .containsExactly(lease);
-    var alsoUnused = running.workers().finishAttempt(succeeded(lease));
+    var unusedReply = running.workers().finishAttempt(succeeded(lease));
     assertThat(job(id).getState()).isEqualTo(JobState.JOB_STATE_SUCCEEDED);
     assertThat(job(id).getAttemptsList()).hasSize(1);
   }
@@ -487,6 +487,34 @@ final class CoordinatorTest {
   }
 
   @Test
+  void aLogThatGrowsBeyondMeasureIsCut() throws Exception {
+    FakeWorker worker = FakeWorker.connect(running.as("worker"), "one");
+    String id = submit();
+    LeaseRef lease = worker.offer().getLease();
+    begin(lease, 0, "");
+    ByteString piece = ByteString.copyFrom(new byte[256 << 10]);
+    for (long offset = 0; offset < 17 << 20; offset += piece.size()) {
+      worker.heartbeat(lease);
+      assertThat(
+              running
+                  .workers()
+                  .appendLog(
+                      AppendLogRequest.newBuilder()
+                          .setLease(lease)
+                          .setOffset(offset)
+                          .setData(piece)
+                          .build())
+                  .getNextOffset())
+          .isGreaterThanOrEqualTo(offset + piece.size());
+    }
+    var unused = running.workers().finishAttempt(succeeded(lease));
+    byte[] log = artifact(id, "train.log");
+    assertThat(log.length).isBetween(16 << 20, (16 << 20) + 100);
+    assertThat(new String(log, log.length - 60, 60, StandardCharsets.UTF_8))
+        .endsWith("[the log ends here: it has reached 16 MiB]\n");
+  }
+
+  @Test
   void sessionsAreNumberedAndBeginWithHello() throws Exception {
     var channel = running.as("worker");
     var older = FakeWorker.connect(channel, "w", "w", 1, List.of());
@@ -554,7 +582,7 @@ final class CoordinatorTest {
     assertThat(
             running.datasets().getDataset(GetDatasetRequest.newBuilder().setName("mnist").build()))
         .isEqualTo(stored);
-    var alsoUnused =
+    var unusedReply =
         running
             .datasets()
             .deleteDataset(DeleteDatasetRequest.newBuilder().setName("mnist").build());

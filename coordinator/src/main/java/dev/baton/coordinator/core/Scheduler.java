@@ -6,6 +6,7 @@ import static dev.baton.coordinator.core.CoordinatorException.invalid;
 import static dev.baton.coordinator.core.CoordinatorException.notFound;
 import static dev.baton.coordinator.core.CoordinatorException.precondition;
 
+import com.google.protobuf.ByteString;
 import dev.baton.dataset.DatasetDigests;
 import dev.baton.v1.AppendLogRequest;
 import dev.baton.v1.Assignment;
@@ -77,6 +78,13 @@ public final class Scheduler {
   private static final int STANDBY_JOBS_PER_SLOT = 4;
   private static final long FIRST_WORKER_FAILURE_WAIT_MS = 5_000;
   private static final int MAX_LOG_PIECE = 256 << 10;
+
+  /** Of one job. */
+  static final int MAX_LOG = 16 << 20;
+
+  private static final ByteString LOG_IS_FULL =
+      ByteString.copyFromUtf8("\n[the log ends here: it has reached 16 MiB]\n");
+
   private static final long RELOAD_PAUSE_NANOS = 1_000 * MILLI;
 
   private final Stores stores;
@@ -1034,13 +1042,19 @@ public final class Scheduler {
     if (end == null) {
       end = stores.logs().end(held.job.id(), held.lease().term());
     }
+    if (end.inJob() >= MAX_LOG) {
+      // Taken, so that the worker goes on, and dropped: the note at the log's end says so.
+      held.logEnd = end;
+      return request.getOffset() + request.getData().size();
+    }
     long skip = end.inTerm() - request.getOffset();
     if (skip >= 0 && skip < request.getData().size()) {
-      int fresh = request.getData().size() - (int) skip;
-      stores
-          .logs()
-          .append(held.job.id(), held.lease().term(), end, request.getData().substring((int) skip));
-      end = new LogPosition(end.inTerm() + fresh, end.inJob() + fresh);
+      ByteString fresh = request.getData().substring((int) skip);
+      if (end.inJob() + fresh.size() >= MAX_LOG) {
+        fresh = fresh.concat(LOG_IS_FULL);
+      }
+      stores.logs().append(held.job.id(), held.lease().term(), end, fresh);
+      end = new LogPosition(end.inTerm() + fresh.size(), end.inJob() + fresh.size());
       outbox.add(new Effect.LogGrew(held.job.id(), end.inJob()));
     }
     held.logEnd = end;

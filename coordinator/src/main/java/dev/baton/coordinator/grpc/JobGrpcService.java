@@ -92,6 +92,9 @@ final class JobGrpcService extends JobServiceGrpc.JobServiceImplBase {
           }
           var states = EnumSet.noneOf(dev.baton.coordinator.core.JobState.class);
           request.getStatesList().forEach(state -> states.addAll(coreStates(state)));
+          if (states.isEmpty()) {
+            states.addAll(EnumSet.allOf(dev.baton.coordinator.core.JobState.class));
+          }
           return loop.submit((core, now) -> core.list(states, limit, now))
               .thenApply(jobs -> ListJobsResponse.newBuilder().addAllJobs(jobs).build());
         });

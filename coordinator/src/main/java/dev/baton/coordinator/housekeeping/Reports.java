@@ -2,7 +2,6 @@ package dev.baton.coordinator.housekeeping;
 
 import com.google.protobuf.ByteString;
 import dev.baton.coordinator.core.ArtifactRecord;
-import dev.baton.coordinator.core.Job;
 import dev.baton.coordinator.core.ObjectKeys;
 import dev.baton.coordinator.core.ObjectStore;
 import dev.baton.coordinator.core.ObjectStoreException;
@@ -11,16 +10,17 @@ import dev.baton.coordinator.core.Scheduler;
 import dev.baton.coordinator.core.Stores;
 import dev.baton.coordinator.loop.CoreLoop;
 import dev.baton.v1.MetricPoint;
-import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.Executor;
+import java.util.stream.Collectors;
 
 /**
  * Writes what an ended job leaves beside its model: {@code metrics.csv} and {@code train.log}, from
@@ -78,31 +78,38 @@ public final class Reports {
     return promise;
   }
 
+  private record Drafts(ByteString metrics, ByteString log) {
+    static final Drafts NONE = new Drafts(ByteString.EMPTY, ByteString.EMPTY);
+  }
+
   /** The reports that are still to be recorded; their objects are in the store. */
   private List<ArtifactRecord> missing(String jobId) {
+    Drafts drafts = reads.read(all -> drafts(all, jobId));
     List<ArtifactRecord> made = new ArrayList<>();
-    byte[] metrics =
-        reads.read(
-            all ->
-                isDue(all, jobId, METRICS) ? metricsCsv(all.jobs().metrics(jobId)) : new byte[0]);
-    byte[] log = reads.read(all -> isDue(all, jobId, LOG) ? log(all, jobId) : new byte[0]);
     try {
-      put(jobId, METRICS, metrics, made);
-      put(jobId, LOG, log, made);
+      put(jobId, METRICS, drafts.metrics(), made);
+      put(jobId, LOG, drafts.log(), made);
     } catch (ObjectStoreException e) {
       throw new CompletionException(e);
     }
     return made;
   }
 
-  private static boolean isDue(Stores all, String jobId, String name) {
-    return all.jobs().find(jobId).map(Job::state).filter(state -> state.ended()).isPresent()
-        && all.jobs().artifact(jobId, name).isEmpty();
+  private static Drafts drafts(Stores all, String jobId) {
+    if (all.jobs().find(jobId).filter(job -> job.state().ended()).isEmpty()) {
+      return Drafts.NONE;
+    }
+    Set<String> there =
+        all.jobs().artifacts(jobId).stream().map(ArtifactRecord::name).collect(Collectors.toSet());
+    return new Drafts(
+        there.contains(METRICS) ? ByteString.EMPTY : metricsCsv(all.jobs().metrics(jobId)),
+        there.contains(LOG) ? ByteString.EMPTY : log(all, jobId));
   }
 
-  private void put(String jobId, String name, byte[] bytes, List<ArtifactRecord> made)
+  private void put(String jobId, String name, ByteString report, List<ArtifactRecord> made)
       throws ObjectStoreException {
-    if (bytes.length > 0) {
+    if (!report.isEmpty()) {
+      byte[] bytes = report.toByteArray();
       // One key for each report: a repeated write replaces, and leaves nothing to be swept.
       String key = reportKey(jobId, name);
       objects.put(key, bytes);
@@ -141,9 +148,9 @@ public final class Reports {
         });
   }
 
-  private static byte[] metricsCsv(List<MetricPoint> points) {
+  private static ByteString metricsCsv(List<MetricPoint> points) {
     if (points.isEmpty()) {
-      return new byte[0];
+      return ByteString.EMPTY;
     }
     var csv = new StringBuilder("series,step,value,time_ms\n");
     for (MetricPoint point : points) {
@@ -156,17 +163,17 @@ public final class Reports {
           .append(point.getTimeMs())
           .append('\n');
     }
-    return csv.toString().getBytes(StandardCharsets.UTF_8);
+    return ByteString.copyFromUtf8(csv.toString());
   }
 
-  private static byte[] log(Stores all, String jobId) {
+  private static ByteString log(Stores all, String jobId) {
     ByteString log = ByteString.EMPTY;
     ByteString piece;
     do {
       piece = all.logs().read(jobId, log.size(), 1 << 20);
       log = log.concat(piece);
     } while (!piece.isEmpty());
-    return log.toByteArray();
+    return log;
   }
 
   private static String sha256(byte[] bytes) {

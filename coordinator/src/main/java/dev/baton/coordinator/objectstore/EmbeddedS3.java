@@ -93,12 +93,12 @@ public final class EmbeddedS3 extends S3ObjectStore {
   static EmbeddedS3 start(Path dataDir, HostPort listen, InstantSource clock, long reservedBytes)
       throws ObjectStoreException {
     try {
-      Path folder = dataDir.resolve("objects").resolve(BUCKET);
+      Path buckets = dataDir.resolve("objects");
+      Path folder = buckets.resolve(BUCKET);
       Files.createDirectories(folder);
-      Files.setPosixFilePermissions(
-          folder.getParent(), PosixFilePermissions.fromString("rwx------"));
-      List<String> credentials = credentials(dataDir.resolve(KEY_FILE));
-      BlobStore files = new FilesystemNio2BlobStore(folder.getParent().toString());
+      Files.setPosixFilePermissions(buckets, PosixFilePermissions.fromString("rwx------"));
+      List<String> credentials = credentials(dataDir);
+      BlobStore files = new FilesystemNio2BlobStore(buckets.toString());
       S3Proxy server =
           S3Proxy.builder()
               .blobStore(new NothingPublic(files))
@@ -142,7 +142,8 @@ public final class EmbeddedS3 extends S3ObjectStore {
     }
   }
 
-  private static List<String> credentials(Path file) throws IOException {
+  private static List<String> credentials(Path dataDir) throws IOException {
+    Path file = dataDir.resolve(KEY_FILE);
     if (!Files.exists(file)) {
       byte[] random = new byte[48];
       new SecureRandom().nextBytes(random);
@@ -154,7 +155,7 @@ public final class EmbeddedS3 extends S3ObjectStore {
       Files.writeString(made, hex.substring(0, 32) + "\n" + hex.substring(32) + "\n");
       force(made);
       Files.move(made, file, StandardCopyOption.ATOMIC_MOVE);
-      force(file.toAbsolutePath().getParent());
+      force(dataDir);
     }
     List<String> lines = Files.readAllLines(file, StandardCharsets.UTF_8);
     if (lines.size() != 2) {
@@ -281,7 +282,7 @@ public final class EmbeddedS3 extends S3ObjectStore {
     forEachFile(
         (path, attributes) -> {
           boolean unfinished =
-              !path.getParent().equals(folder)
+              !folder.equals(path.getParent())
                   && UNFINISHED.matcher(path.getFileName().toString()).matches();
           Instant modified = attributes.lastModifiedTime().toInstant();
           if ((unfinished && modified.isBefore(startedAt))
@@ -296,7 +297,7 @@ public final class EmbeddedS3 extends S3ObjectStore {
   private void remove(Path path) throws IOException {
     Files.deleteIfExists(path);
     try {
-      for (Path up = path.getParent(); !up.equals(folder); up = up.getParent()) {
+      for (Path up = path.getParent(); up != null && !up.equals(folder); up = up.getParent()) {
         Files.delete(up);
       }
     } catch (DirectoryNotEmptyException | NoSuchFileException e) {

@@ -49,10 +49,16 @@ public final class Readers implements Reads, AutoCloseable {
     }
     try {
       database.begin();
+      boolean read = false;
       try {
-        return query.apply(database);
+        T result = query.apply(database);
+        database.commit();
+        read = true;
+        return result;
       } finally {
-        database.rollback();
+        if (!read) {
+          database.rollback();
+        }
       }
     } finally {
       idle.add(database);

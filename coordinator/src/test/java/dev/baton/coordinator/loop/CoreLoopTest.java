@@ -166,11 +166,7 @@ final class CoreLoopTest {
 
   /** The tick may fail once more before the commit works again. */
   private CompletableFuture<Integer> retried() {
-    return loop.submit((core, now) -> core.add(1))
-        .handle(
-            (value, failure) ->
-                failure == null ? CompletableFuture.completedFuture(value) : retried())
-        .thenCompose(reply -> reply);
+    return loop.submit((core, now) -> core.add(1)).exceptionallyCompose(failure -> retried());
   }
 
   @Test

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.baton.coordinator.core.Job;
 import dev.baton.coordinator.core.JobState;
 import dev.baton.coordinator.core.StoreException;
+import dev.baton.coordinator.core.Token;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.EnumSet;
@@ -24,7 +25,7 @@ final class SqliteStoreTest extends StoreContract {
   @Override
   Subject open() {
     database = SqliteDatabase.open(dir.resolve("test.db"));
-    return new Subject(database, database.stores(), database.tokens());
+    return new Subject(database, database.stores());
   }
 
   @Override
@@ -46,7 +47,7 @@ final class SqliteStoreTest extends StoreContract {
       assertThatThrownBy(() -> readers.read(d -> d.jobs().insert(job(2))))
           .isInstanceOf(StoreException.class);
       // The connection is none the worse for it.
-      List<Job> all = readers.read(d -> d.jobs().list(EnumSet.noneOf(JobState.class), 9));
+      List<Job> all = readers.read(d -> d.jobs().list(EnumSet.allOf(JobState.class), 9));
       assertThat(all).hasSize(1);
     }
   }
@@ -95,5 +96,17 @@ final class SqliteStoreTest extends StoreContract {
       full.stores().jobs().insert(job(2));
       full.commit();
     }
+  }
+
+  @Test
+  void keepsTokens() {
+    var token = new Token("id", "hash", Token.Role.WORKER, 1, 2);
+    database.tokens().insert(token);
+    assertThat(database.tokens().findBySha256("hash")).contains(token);
+    assertThat(database.tokens().findBySha256("other")).isEmpty();
+    assertThat(database.tokens().list()).containsExactly(token);
+    assertThatThrownBy(
+            () -> database.tokens().insert(new Token("id2", "hash", Token.Role.ADMIN, 1, 2)))
+        .isInstanceOf(RuntimeException.class);
   }
 }
