@@ -164,8 +164,8 @@ print(json.dumps({
     "curves": {
         "lenet": curve(LeNet, lambda p: SGD(p, lr=0.01, momentum=0.9), 3, 32, 4, 200, normalise=(0.5, 0.5)),
         "mnist-cnn": curve(MnistCnn, lambda p: Adam(p, lr=0.001), 1, 28, 32, 50, reseed=True),
-        "resnet18-d2l": curve(resnet18_d2l, lambda p: SGD(p, lr=0.001), 1, 64, 8, 5),
-        "resnet18": curve(lambda: ResNet18(3, 10), lambda p: SGD(p, lr=0.001), 3, 64, 8, 5),
+        "resnet18-d2l": curve(resnet18_d2l, lambda p: SGD(p, lr=0.001), 1, 64, 8, 2),
+        "resnet18": curve(lambda: ResNet18(3, 10), lambda p: SGD(p, lr=0.001), 3, 64, 8, 2),
         "sgd": curve(Flat, lambda p: SGD(p, lr=0.02), 1, 14, 8, 40),
         "sgd-nesterov": curve(Flat, lambda p: SGD(p, lr=0.02, momentum=0.9, weight_decay=0.01, nesterov=True), 1, 14, 8, 40),
         "adam": curve(Flat, lambda p: Adam(p, lr=0.002, betas=(0.8, 0.99), eps=1e-7, weight_decay=0.01), 1, 14, 8, 40),

@@ -49,7 +49,7 @@ final class Inputs implements AutoCloseable {
     this.format = format;
     this.classes = classes;
     this.device = device;
-    this.channelsLast = channelsLast && format.xShape().size() == 3;
+    this.channelsLast = channelsLast && device.is_cpu() && format.xShape().size() == 3;
     this.xOptions = owned.keep(new TensorOptions(StateTensor.scalarType(format.xType())));
     this.yOptions = owned.keep(new TensorOptions(StateTensor.scalarType(format.yType())));
     if (format.xType() == DType.UINT8) {

@@ -112,6 +112,11 @@ final class ResNet18 extends AbstractModel {
   }
 
   @Override
+  public KernelChoice kernels() {
+    return new KernelChoice(true, true);
+  }
+
+  @Override
   public boolean normalisesOverBatch() {
     return true;
   }

@@ -90,6 +90,11 @@ final class ResNet18D2l extends AbstractModel {
   }
 
   @Override
+  public KernelChoice kernels() {
+    return new KernelChoice(true, true);
+  }
+
+  @Override
   public boolean normalisesOverBatch() {
     return true;
   }
