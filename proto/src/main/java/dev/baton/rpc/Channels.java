@@ -21,8 +21,11 @@ import java.util.concurrent.TimeUnit;
 
 /** Opens channels to a coordinator, and gives a server the settings that fit them. */
 public final class Channels {
-  /** What both sides receive at most in one message. */
+  /** What the coordinator receives at most in one message. */
   public static final int MAX_MESSAGE_BYTES = 4 << 20;
+
+  /** What its callers do: they trust it, and a long job has many metric points. */
+  private static final int MAX_REPLY_BYTES = 256 << 20;
 
   /** {@code authorization: Bearer TOKEN}. */
   public static final Metadata.Key<String> AUTHORIZATION =
@@ -57,7 +60,7 @@ public final class Channels {
     return Grpc.newChannelBuilderForAddress(address.host(), address.port(), transportSecurity())
         .keepAliveTime(CLIENT_KEEP_ALIVE.toNanos(), TimeUnit.NANOSECONDS)
         .keepAliveTimeout(KEEP_ALIVE_TIMEOUT.toNanos(), TimeUnit.NANOSECONDS)
-        .maxInboundMessageSize(MAX_MESSAGE_BYTES)
+        .maxInboundMessageSize(MAX_REPLY_BYTES)
         .intercept(bearer(token), deadlines())
         .build();
   }

@@ -70,6 +70,7 @@ public final class TrainingControl {
     committedNanos = now;
     if (step >= newestStep) {
       uncommitted = false;
+      notifyAll();
     }
   }
 
@@ -80,8 +81,13 @@ public final class TrainingControl {
     newestStep = step;
   }
 
-  /** What to do at a boundary at which {@code step} steps are complete. */
-  synchronized Next next(long step, long now) {
+  /**
+   * What to do at a boundary at which {@code step} steps are complete.
+   *
+   * @param full as many metric points wait as one commit may carry: a snapshot takes them along
+   *     before its time, and where one is under way already, no step is made until it is committed
+   */
+  synchronized Next next(long step, long now, boolean full) {
     if (stop) {
       return Next.STOP;
     }
@@ -91,7 +97,11 @@ public final class TrainingControl {
     if (now - deadlineNanos >= 0) {
       return Next.WAIT;
     }
-    boolean due = !uncommitted && step > newestStep && now - committedNanos >= intervalNanos;
+    if (full && uncommitted) {
+      return Next.WAIT;
+    }
+    boolean due =
+        !uncommitted && step > newestStep && (full || now - committedNanos >= intervalNanos);
     return due ? Next.SNAPSHOT : Next.STEP;
   }
 
@@ -103,8 +113,9 @@ public final class TrainingControl {
   }
 
   /** Waits until {@link #next} is no longer WAIT. */
-  synchronized void awaitPermission(LongSupplier nanoTime) throws InterruptedException {
-    while (!stop && !requested && nanoTime.getAsLong() - deadlineNanos >= 0) {
+  synchronized void awaitPermission(long step, boolean full, LongSupplier nanoTime)
+      throws InterruptedException {
+    while (next(step, nanoTime.getAsLong(), full) == Next.WAIT) {
       wait();
     }
   }

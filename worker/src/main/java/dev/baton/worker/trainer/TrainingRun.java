@@ -23,6 +23,8 @@ import org.jspecify.annotations.Nullable;
  * runs it.
  */
 public final class TrainingRun {
+  /** Points that one commit carries: some 40 bytes each, in a message of at most 4 MiB. */
+  static final int MOST_POINTS = 50_000;
 
   /** How a run ended. */
   public enum End {
@@ -250,7 +252,8 @@ public final class TrainingRun {
   private boolean boundary() throws InterruptedException {
     snapshots.throwFailure();
     while (true) {
-      switch (control.next(step, time.nanos().getAsLong())) {
+      boolean full = points.size() >= MOST_POINTS;
+      switch (control.next(step, time.nanos().getAsLong(), full)) {
         case STEP -> {
           return true;
         }
@@ -262,7 +265,7 @@ public final class TrainingRun {
         case WAIT -> {
           long begin = time.nanos().getAsLong();
           report("paused");
-          control.awaitPermission(time.nanos());
+          control.awaitPermission(step, full, time.nanos());
           pausedNanos += time.nanos().getAsLong() - begin;
         }
       }
