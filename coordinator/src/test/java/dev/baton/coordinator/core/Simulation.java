@@ -635,7 +635,7 @@ final class Simulation {
         },
         why -> {
           if (!(why instanceof Unavailable)) {
-            throw new Broken(why.getMessage());
+            throw new Broken(String.valueOf(why.getMessage()));
           }
           after(500 * MS, () -> submit(job));
         });
@@ -669,7 +669,7 @@ final class Simulation {
             return;
           }
           if (!(why instanceof Unavailable)) {
-            throw new Broken(why.getMessage());
+            throw new Broken(String.valueOf(why.getMessage()));
           }
         });
   }

@@ -1,6 +1,8 @@
 package dev.baton.coordinator.core;
 
 import java.util.Arrays;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.stream.LongStream;
 import org.assertj.core.api.Assertions;
@@ -32,7 +34,7 @@ final class SimulationTest {
     long seeds = Math.max(1, (long) (Long.getLong("baton.simulation.seeds", 2_000) * share));
     LongStream range = one == null ? LongStream.rangeClosed(1, seeds) : LongStream.of(one);
     AtomicLong failures = new AtomicLong();
-    StringBuffer first = new StringBuffer();
+    Queue<String> first = new ConcurrentLinkedQueue<>();
     range
         .parallel()
         .forEach(
@@ -41,19 +43,19 @@ final class SimulationTest {
                 new Simulation(seed, weather).run();
               } catch (RuntimeException | Simulation.Broken e) {
                 if (failures.incrementAndGet() <= 5) {
-                  first.append("\nseed ").append(seed).append(": ").append(e);
+                  first.add("seed " + seed + ": " + e);
                   if (one != null || failures.get() == 1) {
                     Arrays.stream(e.getStackTrace())
                         .limit(12)
-                        .forEach(frame -> first.append("\n    at ").append(frame));
+                        .forEach(frame -> first.add("    at " + frame));
                   }
                 }
               }
             });
     if (failures.get() > 0) {
       Assertions.fail(
-          "%s: %d of %d seeds failed; replay with -Dbaton.simulation.seed=N:%s",
-          weather, failures.get(), one == null ? seeds : 1, first);
+          "%s: %d of %d seeds failed; replay with -Dbaton.simulation.seed=N:%n%s",
+          weather, failures.get(), one == null ? seeds : 1, String.join("\n", first));
     }
   }
 }

@@ -26,6 +26,7 @@ import java.util.Deque;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
@@ -296,7 +297,10 @@ public final class InMemoryStores implements Transactions {
     @Override
     public List<String> withoutArtifact(Collection<JobState> states, String name, int limit) {
       return bySeq.values().stream()
-          .filter(id -> states.contains(jobs.get(id).state()) && artifact(id, name).isEmpty())
+          .filter(
+              id ->
+                  states.contains(Objects.requireNonNull(jobs.get(id)).state())
+                      && artifact(id, name).isEmpty())
           .limit(limit)
           .toList();
     }
