@@ -1,20 +1,16 @@
 package dev.baton.worker.daemon;
 
 import com.sun.management.OperatingSystemMXBean;
-import dev.baton.v1.Gpu;
 import dev.baton.v1.Machine;
+import dev.baton.worker.process.NvidiaSmi;
 import java.io.IOException;
 import java.io.InputStream;
 import java.lang.management.ManagementFactory;
 import java.net.InetAddress;
 import java.net.UnknownHostException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.Properties;
-import java.util.concurrent.TimeUnit;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -22,7 +18,6 @@ import org.slf4j.LoggerFactory;
 public final class MachineProbe {
   private static final Logger log = LoggerFactory.getLogger(MachineProbe.class);
 
-  private static final long GPU_QUERY_SECONDS = 20;
   private static final String LIBTORCH_VERSION =
       "/META-INF/maven/org.bytedeco/pytorch/pom.properties";
 
@@ -42,7 +37,7 @@ public final class MachineProbe {
             .setCpuModel(cpuModel())
             .setCpus(cpus > 0 ? cpus : Runtime.getRuntime().availableProcessors())
             .setDiskBytes(Files.getFileStore(workDir).getUsableSpace())
-            .addAllGpus(gpus())
+            .addAllGpus(NvidiaSmi.gpus())
             .setLibtorch(libtorch())
             .setJava(System.getProperty("java.version"));
     if (ManagementFactory.getOperatingSystemMXBean() instanceof OperatingSystemMXBean system) {
@@ -88,59 +83,5 @@ public final class MachineProbe {
       properties.load(in);
       return properties.getProperty("version", "");
     }
-  }
-
-  private static List<Gpu> gpus() {
-    try {
-      Process query =
-          new ProcessBuilder(
-                  "nvidia-smi",
-                  "--query-gpu=index,name,memory.total,compute_cap,driver_version",
-                  "--format=csv,noheader,nounits")
-              .start();
-      try {
-        // Its answer is short enough for a pipe, so that it can be waited for first.
-        if (!query.waitFor(GPU_QUERY_SECONDS, TimeUnit.SECONDS)) {
-          log.warn("nvidia-smi does not answer within {} s; no GPU is offered", GPU_QUERY_SECONDS);
-          return List.of();
-        }
-        String answer =
-            new String(query.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
-        if (query.exitValue() != 0) {
-          log.warn("nvidia-smi fails, no GPU is offered: {}", answer);
-          return List.of();
-        }
-        return parseGpus(answer);
-      } finally {
-        query.destroyForcibly();
-      }
-    } catch (IOException e) {
-      // No nvidia-smi: no GPU.
-      log.debug("no GPU", e);
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-    }
-    return List.of();
-  }
-
-  /** Reads {@code nvidia-smi}'s answer; lines that are none are left out, with a warning. */
-  static List<Gpu> parseGpus(String csv) {
-    List<Gpu> gpus = new ArrayList<>();
-    for (String line : csv.lines().filter(l -> !l.isBlank()).toList()) {
-      String[] fields = line.split(",", -1);
-      try {
-        gpus.add(
-            Gpu.newBuilder()
-                .setIndex(Integer.parseInt(fields[0].strip()))
-                .setModel(fields[1].strip())
-                .setMemoryBytes(Long.parseLong(fields[2].strip()) << 20)
-                .setComputeCapability(fields[3].strip())
-                .setDriver(fields[4].strip())
-                .build());
-      } catch (NumberFormatException | ArrayIndexOutOfBoundsException e) {
-        log.warn("nvidia-smi says '{}', which is no GPU", line);
-      }
-    }
-    return gpus;
   }
 }

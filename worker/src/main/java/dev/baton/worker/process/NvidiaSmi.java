@@ -14,38 +14,42 @@ import org.slf4j.LoggerFactory;
 public final class NvidiaSmi {
   private static final Logger log = LoggerFactory.getLogger(NvidiaSmi.class);
 
+  private static final long WAIT_SECONDS = 20;
+
   private NvidiaSmi() {}
 
   /** Every GPU of the machine, whatever CUDA_VISIBLE_DEVICES says. */
   public static List<Gpu> gpus() {
-    Process process;
     try {
-      process =
+      Process query =
           new ProcessBuilder(
                   "nvidia-smi",
                   "--query-gpu=index,name,memory.total,compute_cap,driver_version",
                   "--format=csv,noheader,nounits")
-              .redirectErrorStream(true)
               .start();
-    } catch (IOException e) {
-      return List.of();
-    }
-    try {
-      String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-      if (!process.waitFor(30, TimeUnit.SECONDS) || process.exitValue() != 0) {
-        log.warn("nvidia-smi failed, so no GPU is used: {}", output.strip());
-        return List.of();
+      try {
+        // Its answer is short enough for a pipe, so that it can be waited for first.
+        if (!query.waitFor(WAIT_SECONDS, TimeUnit.SECONDS)) {
+          log.warn("nvidia-smi does not answer within {} s; no GPU is offered", WAIT_SECONDS);
+          return List.of();
+        }
+        String answer =
+            new String(query.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
+        if (query.exitValue() != 0) {
+          log.warn("nvidia-smi fails, no GPU is offered: {}", answer);
+          return List.of();
+        }
+        return parse(answer);
+      } finally {
+        query.destroyForcibly();
       }
-      return parse(output);
     } catch (IOException e) {
-      log.warn("nvidia-smi failed, so no GPU is used", e);
-      return List.of();
+      // No nvidia-smi: no GPU.
+      log.debug("no GPU", e);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
-      return List.of();
-    } finally {
-      process.destroy();
     }
+    return List.of();
   }
 
   /** The GPU that a process with these visible devices calls cuda:0. */
@@ -58,13 +62,11 @@ public final class NvidiaSmi {
         .or(() -> gpus.stream().findFirst());
   }
 
+  /** Reads {@code nvidia-smi}'s answer; lines that are none are left out, with a warning. */
   static List<Gpu> parse(String csv) {
     List<Gpu> gpus = new ArrayList<>();
-    for (String line : csv.lines().toList()) {
+    for (String line : csv.lines().filter(l -> !l.isBlank()).toList()) {
       String[] fields = line.split(",", -1);
-      if (fields.length != 5) {
-        continue;
-      }
       try {
         gpus.add(
             Gpu.newBuilder()
@@ -74,8 +76,8 @@ public final class NvidiaSmi {
                 .setComputeCapability(fields[3].strip())
                 .setDriver(fields[4].strip())
                 .build());
-      } catch (NumberFormatException e) {
-        log.warn("nvidia-smi's line \"{}\" is not understood; that GPU is not used", line);
+      } catch (NumberFormatException | ArrayIndexOutOfBoundsException e) {
+        log.warn("nvidia-smi says '{}', which is no GPU", line);
       }
     }
     return gpus;

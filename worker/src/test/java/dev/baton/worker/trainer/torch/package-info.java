@@ -1,4 +1,0 @@
-@NullMarked
-package dev.baton.worker.trainer.torch;
-
-import org.jspecify.annotations.NullMarked;
