@@ -37,6 +37,8 @@ import java.time.InstantSource;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.ThreadPoolExecutor;
@@ -76,17 +78,22 @@ public final class Coordinator implements AutoCloseable {
     this.clock = clock;
     boolean done = false;
     try {
+      // It takes as long to start as the rest, and needs nothing of it.
+      CompletableFuture<ObjectStore> startingObjects =
+          CompletableFuture.supplyAsync(() -> openObjects(config, dataDir));
+      opened.push(() -> closeStarted(startingObjects));
       Path databaseFile = dataDir.resolve("coordinator.db");
       SqliteDatabase database = open(openDatabase(databaseFile));
       var readers = open(new Readers(databaseFile));
       var tokens = new Tokens(database.tokens().list());
       ensureAdminToken(dataDir, database, tokens);
-      ObjectStore objects = open(openObjects(config, dataDir));
       ExecutorService blocking = blockingThreads();
       opened.push(() -> end(blocking));
 
       var scheduler = new Scheduler(database.stores(), config.file().lease(), new SecureRandom());
       loop = new CoreLoop<>(database, scheduler, new SchedulerBinding(), this::now);
+      loop.load();
+      ObjectStore objects = join(startingObjects);
       reports = new Reports(loop, database.stores(), readers, objects, blocking);
       var housekeeper = open(new Housekeeper(loop, database.stores(), readers, objects, clock));
 
@@ -122,6 +129,22 @@ public final class Coordinator implements AutoCloseable {
   private <T extends AutoCloseable> T open(T part) {
     opened.push(part);
     return part;
+  }
+
+  private static <T> T join(CompletableFuture<T> starting) {
+    try {
+      return starting.join();
+    } catch (CompletionException e) {
+      if (e.getCause() instanceof ConfigException refusal) {
+        throw refusal;
+      }
+      throw e;
+    }
+  }
+
+  /** Whoever fails to start does not wait for the reason, but leaves nothing behind. */
+  private static void closeStarted(CompletableFuture<ObjectStore> starting) {
+    var unused = starting.thenAccept(ObjectStore::close);
   }
 
   private Now now() {

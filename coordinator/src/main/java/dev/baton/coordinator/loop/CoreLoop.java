@@ -91,13 +91,16 @@ public final class CoreLoop<C> implements AutoCloseable {
     thread = new Thread(this::run, "core");
   }
 
-  /** Loads the core and begins to serve. Throws what the load throws. */
-  public void start() {
-    Now now = clock.get();
+  /** Loads the core. Throws what the load throws. */
+  public void load() {
     transactions.begin();
-    binding.start(core, now);
+    binding.start(core, clock.get());
     transactions.commit();
     binding.takeEffects(core).forEach(this::deliver);
+  }
+
+  /** Begins to serve; {@link #load} came before. */
+  public void start() {
     thread.start();
   }
 

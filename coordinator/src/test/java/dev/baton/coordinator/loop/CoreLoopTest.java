@@ -102,6 +102,7 @@ final class CoreLoopTest {
 
   @Test
   void answersOnceTheGroupIsStored() throws Exception {
+    loop.load();
     loop.start();
     int seen = get(loop.submit((core, now) -> core.add(2)).thenApply(value -> stored));
     assertThat(seen).isEqualTo(2);
@@ -109,6 +110,7 @@ final class CoreLoopTest {
 
   @Test
   void deliversACommandsEffectsBeforeItsReplyAndInOrder() throws Exception {
+    loop.load();
     loop.start();
     var latch = new CountDownLatch(1);
     // Holds the loop, so that the next two share a group.
@@ -136,6 +138,7 @@ final class CoreLoopTest {
 
   @Test
   void aRefusalConcernsItsCommandAlone() throws Exception {
+    loop.load();
     loop.start();
     var refused =
         loop.submit(
@@ -150,6 +153,7 @@ final class CoreLoopTest {
 
   @Test
   void aFailedCommitFailsTheGroupAndLoadsTheCoreAnew() throws Exception {
+    loop.load();
     loop.start();
     get(loop.submit((core, now) -> core.add(1)));
     failCommit = true;
@@ -171,6 +175,7 @@ final class CoreLoopTest {
 
   @Test
   void aBugInACommandRollsItsGroupBack() throws Exception {
+    loop.load();
     loop.start();
     var failed =
         loop.submit(
@@ -185,6 +190,7 @@ final class CoreLoopTest {
 
   @Test
   void aDatabaseThatCannotBeReadFailsCommandsUntilItCan() throws Exception {
+    loop.load();
     loop.start();
     failLoad = true;
     var bug =
@@ -201,6 +207,7 @@ final class CoreLoopTest {
 
   @Test
   void finishesWhatIsQueuedAndRefusesTheRest() throws Exception {
+    loop.load();
     loop.start();
     var queued = new ArrayList<CompletableFuture<Integer>>();
     for (int i = 0; i < 2_000; i++) {
