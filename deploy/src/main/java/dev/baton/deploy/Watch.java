@@ -17,6 +17,7 @@ final class Watch implements AutoCloseable {
   private final List<JsonNode> events = new ArrayList<>();
   private final String job;
   private boolean ended;
+  private volatile boolean closed;
 
   private Watch(Process process, String job) {
     this.process = process;
@@ -47,7 +48,7 @@ final class Watch implements AutoCloseable {
         }
       }
     } catch (IOException e) {
-      if (process.isAlive()) {
+      if (!closed) {
         throw new UncheckedIOException(e);
       }
     } finally {
@@ -109,6 +110,7 @@ final class Watch implements AutoCloseable {
 
   @Override
   public void close() {
+    closed = true;
     process.destroyForcibly();
   }
 }
