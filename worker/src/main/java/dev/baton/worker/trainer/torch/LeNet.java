@@ -23,7 +23,8 @@ final class LeNet extends AbstractModel {
    */
   LeNet(int classes, int batch, Device device) {
     this.classes = classes;
-    // Measured: at 4 samples a step takes 0.75 of oneDNN's time without it, at 32 as much.
+    // At 4 samples a step takes 0.75 of oneDNN's time without it. Where the two meet was not
+    // measured; 32 is a guess, and part of every result from then on.
     this.kernels = new KernelChoice(false, batch >= 32);
     Layers layers = layers(device);
     this.conv1 = layers.conv2d(3, 6, 5, 1, 0, true);
