@@ -39,8 +39,8 @@ final class PreemptionBench {
       cluster
           .baton("dataset", "push", "digits", dir.resolve("digits").toString(), "--format", "idx")
           .orFail();
-      // Some ten seconds of training for each end.
-      String jobFile = jobFile(count * 400L);
+      // Enough for some ten seconds of training before each end.
+      String jobFile = jobFile(count * 800L);
       Daemon busy = cluster.startWorker("worker-0");
       String job = cluster.submit(jobFile);
       List<Double> seconds = new ArrayList<>();
