@@ -49,7 +49,7 @@ class ArchitectureTest {
           .resideOutsideOfPackage("..coordinator.objectstore..")
           .should()
           .dependOnClassesThat()
-          .resideInAnyPackage("io.minio..", "okhttp3..", "org.gaul..", "software.amazon..");
+          .resideInAnyPackage("io.minio..", "okhttp3", "org.gaul..", "software.amazon..");
 
   @ArchTest
   static final ArchRule noCycles =

@@ -112,7 +112,7 @@ public final class DataDir implements AutoCloseable {
   }
 
   /** One line for an I/O failure; the exceptions of java.nio often carry only the file's name. */
-  static String reason(IOException e) {
+  public static String reason(IOException e) {
     if (e instanceof AccessDeniedException) {
       return "permission denied";
     }
