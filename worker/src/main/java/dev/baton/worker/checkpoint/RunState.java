@@ -90,12 +90,12 @@ public record RunState(
     }
     int format = (int) integer(root, "format", 0, Integer.MAX_VALUE);
     if (format != FORMAT) {
-      throw new CheckpointException(
+      throw CheckpointException.ofAnotherRelease(
           "run state has format %d; this release reads %d".formatted(format, FORMAT));
     }
     for (String name : RESERVED) {
       if (!root.path(name).isNull()) {
-        throw new CheckpointException(
+        throw CheckpointException.ofAnotherRelease(
             "run state holds '" + name + "', which this release cannot continue");
       }
     }

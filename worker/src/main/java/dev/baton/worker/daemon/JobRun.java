@@ -7,6 +7,7 @@ import dev.baton.v1.Checkpoint;
 import dev.baton.v1.CheckpointCommitted;
 import dev.baton.v1.CheckpointNow;
 import dev.baton.v1.DaemonMessage;
+import dev.baton.v1.DamagedCheckpoint;
 import dev.baton.v1.Deadline;
 import dev.baton.v1.FinishAttemptRequest;
 import dev.baton.v1.Finished;
@@ -26,6 +27,7 @@ import dev.baton.worker.process.StallWatch;
 import dev.baton.worker.process.TrainerExit;
 import dev.baton.worker.process.TrainerProcess;
 import dev.baton.worker.process.TrainerSetting;
+import java.io.File;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -149,13 +151,18 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
       fail(AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR, obstacle.get());
       return;
     }
+    stage(List.of());
+  }
+
+  private void stage(List<DamagedCheckpoint> damaged) {
+    state = State.STAGING;
     staging =
         context
             .io()
             .submit(
                 () -> {
                   try {
-                    Stager.Staged result = context.stager().stage(assignment, dir);
+                    Stager.Staged result = context.stager().stage(assignment, dir, damaged);
                     context.loop().execute(() -> onStaged(result));
                   } catch (IOException e) {
                     context.loop().execute(() -> onNotStaged(String.valueOf(e.getMessage())));
@@ -217,10 +224,6 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
   /** There is a lease: goes as soon as it is prepared. */
   void grant(HeldLease granted) {
     lease = granted;
-    if (trainer != null) {
-      logs = context.outboxes().logs(granted, trainer);
-    }
-    outbox = context.outboxes().outbox(granted, Optional.ofNullable(logs), this);
     if (state == State.PREPARED) {
       go();
     }
@@ -395,7 +398,21 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
   }
 
   private void onPrepared(Prepared what) {
-    if (state != State.RESTORING) {
+    if (state != State.RESTORING || failure != null) {
+      return;
+    }
+    long wanted = staged == null ? 0 : staged.checkpoint().map(Checkpoint::getStep).orElse(0L);
+    if (what.getResumedStep() != wanted) {
+      failure =
+          TrainerFailed.newBuilder()
+              .setOutcome(AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR)
+              .setMessage(
+                  "it holds the state of step " + what.getResumedStep() + ", not of step " + wanted)
+              .setUnusableCheckpoint(true)
+              .build();
+      if (trainer != null) {
+        trainer.kill();
+      }
       return;
     }
     prepared = what;
@@ -411,10 +428,11 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
   // Nothing may stand between the grant and this: it is what a job waits for that lost its worker.
   private void go() {
     HeldLease held = lease;
-    if (held == null || trainer == null || prepared == null || outbox == null || staged == null) {
+    if (held == null || trainer == null || prepared == null || staged == null) {
       throw new IllegalStateException("job " + jobId() + " goes without what it needs");
     }
     state = State.TRAINING;
+    AttemptOutbox telling = openOutbox(held);
     BeginAttemptRequest.Builder begin =
         BeginAttemptRequest.newBuilder()
             .setLease(held.ref())
@@ -424,16 +442,27 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
             .addAllDamaged(staged.damaged());
     staged.checkpoint().ifPresent(c -> begin.setCheckpointId(c.getCheckpointId()));
     // Sent before the first step is made; its reports wait for the answer.
-    outbox.begin(begin.build());
+    telling.begin(begin.build());
     trainer.send(
         DaemonMessage.newBuilder()
             .setGo(Go.newBuilder().setDeadlineNanos(held.deadlineNanos()))
             .build());
     watch.restart(context.loop().nanoTime());
-    if (logs != null) {
-      logs.start();
-    }
     log.info("{}: trains from step {} on", held, prepared.getResumedStep() + 1);
+  }
+
+  // Only now is it certain which trainer's log the attempt has.
+  private AttemptOutbox openOutbox(HeldLease held) {
+    AttemptOutbox opened = outbox;
+    if (opened == null) {
+      if (trainer != null) {
+        logs = context.outboxes().logs(held, trainer);
+        logs.start();
+      }
+      opened = context.outboxes().outbox(held, Optional.ofNullable(logs), this);
+      outbox = opened;
+    }
+    return opened;
   }
 
   private void onProgress(StepProgress what) {
@@ -523,7 +552,9 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
     if (state == State.OVER || state == State.ENDING || stopSnapshot) {
       return;
     }
-    if (failure != null) {
+    if (failure != null && failure.getUnusableCheckpoint() && state == State.RESTORING) {
+      restoreOlder(failure.getMessage());
+    } else if (failure != null) {
       fail(failure.getOutcome(), failure.getMessage());
     } else if (stall != null) {
       fail(AttemptOutcome.ATTEMPT_OUTCOME_STALLED, stall);
@@ -531,6 +562,31 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
       ExitClassifier.Verdict verdict = ExitClassifier.classify(exit);
       fail(verdict.outcome(), verdict.message());
     }
+  }
+
+  // With a new trainer, since each prepares once; a lease goes on.
+  private void restoreOlder(String why) {
+    Stager.Staged before = staged;
+    TrainerProcess used = trainer;
+    if (before == null || before.checkpoint().isEmpty() || used == null) {
+      fail(AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR, why);
+      return;
+    }
+    TrainerProcess next;
+    try {
+      next = context.trainers().acquire(setting, this);
+    } catch (IOException e) {
+      fail(
+          AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR,
+          "no trainer can be started: " + e.getMessage());
+      return;
+    }
+    context.trainers().discard(used);
+    trainer = next;
+    failure = null;
+    staged = null;
+    context.stager().release(before.datasets());
+    stage(Stager.unusable(jobId(), before, why.replace(dir + File.separator, "")));
   }
 
   private void fail(AttemptOutcome outcome, String message) {
@@ -561,15 +617,11 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
   }
 
   private void end(AttemptOutbox.Ending ending) {
-    if (outbox == null) {
+    if (lease == null) {
       throw new IllegalStateException("job " + jobId() + " ends without a lease");
     }
-    // An attempt that never went has not shipped its log yet.
-    if (logs != null && state != State.TRAINING && state != State.HANDING_OVER) {
-      logs.start();
-    }
     state = State.ENDING;
-    outbox.end(ending);
+    openOutbox(lease).end(ending);
   }
 
   private Future<?> trainerExit() {

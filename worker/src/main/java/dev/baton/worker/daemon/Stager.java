@@ -63,9 +63,11 @@ final class Stager {
    * Stages data sets, and unless the assignment says {@code stage_only} the newest checkpoint that
    * is whole. Whoever gets a result releases its data sets with {@link #release}.
    *
+   * @param damaged checkpoints that are known not to be usable
    * @throws IOException where something cannot be had, after some tries; nothing is held then
    */
-  Staged stage(Assignment assignment, Path dir) throws IOException, InterruptedException {
+  Staged stage(Assignment assignment, Path dir, List<DamagedCheckpoint> damaged)
+      throws IOException, InterruptedException {
     List<LocalDataset> datasets = new ArrayList<>();
     boolean staged = false;
     try {
@@ -89,7 +91,7 @@ final class Stager {
       Staged result =
           assignment.getStageOnly()
               ? new Staged(datasets, Optional.empty(), Optional.empty(), List.of())
-              : withCheckpoint(assignment, dir, datasets);
+              : withCheckpoint(assignment, dir, datasets, new ArrayList<>(damaged));
       staged = true;
       return result;
     } finally {
@@ -108,11 +110,26 @@ final class Stager {
     return cache.decodedDir();
   }
 
-  private Staged withCheckpoint(Assignment assignment, Path dir, List<LocalDataset> datasets)
+  /**
+   * What is known to be damaged once the checkpoint that was staged has proved unusable, although
+   * its bytes are those that were committed.
+   */
+  static List<DamagedCheckpoint> unusable(String jobId, Staged staged, String reason) {
+    List<DamagedCheckpoint> damaged = new ArrayList<>(staged.damaged());
+    staged.checkpoint().ifPresent(checkpoint -> skip(jobId, checkpoint, reason, damaged));
+    return damaged;
+  }
+
+  private Staged withCheckpoint(
+      Assignment assignment, Path dir, List<LocalDataset> datasets, List<DamagedCheckpoint> damaged)
       throws IOException, InterruptedException {
-    List<DamagedCheckpoint> damaged = new ArrayList<>();
     for (Checkpoint checkpoint : assignment.getCheckpointsList()) {
       Path file = dir.resolve("checkpoint-" + checkpoint.getStep() + ".safetensors");
+      if (damaged.stream()
+          .anyMatch(d -> d.getCheckpointId().equals(checkpoint.getCheckpointId()))) {
+        Files.deleteIfExists(file);
+        continue;
+      }
       try {
         fetch(
             CreateDownloadRequest.newBuilder()
@@ -123,25 +140,26 @@ final class Stager {
             file);
         return new Staged(datasets, Optional.of(checkpoint), Optional.of(file), damaged);
       } catch (DigestMismatchException e) {
-        skip(assignment, checkpoint, String.valueOf(e.getMessage()), damaged);
+        skip(assignment.getJobId(), checkpoint, String.valueOf(e.getMessage()), damaged);
       } catch (CoordinatorException e) {
         if (e.kind() != CoordinatorException.Kind.NOT_FOUND) {
           throw e;
         }
-        skip(assignment, checkpoint, "it is gone: " + e.getMessage(), damaged);
+        skip(assignment.getJobId(), checkpoint, "it is gone: " + e.getMessage(), damaged);
       }
+    }
+    if (!damaged.isEmpty()) {
+      log.error(
+          "job {}: NO CHECKPOINT IS LEFT; going back to the beginning", assignment.getJobId());
     }
     return new Staged(datasets, Optional.empty(), Optional.empty(), damaged);
   }
 
   private static void skip(
-      Assignment assignment,
-      Checkpoint checkpoint,
-      String reason,
-      List<DamagedCheckpoint> damaged) {
+      String jobId, Checkpoint checkpoint, String reason, List<DamagedCheckpoint> damaged) {
     log.error(
         "job {}: THE CHECKPOINT OF STEP {} IS DAMAGED ({}); going back to the one before it",
-        assignment.getJobId(),
+        jobId,
         checkpoint.getStep(),
         reason);
     damaged.add(

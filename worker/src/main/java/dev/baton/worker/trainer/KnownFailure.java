@@ -23,8 +23,11 @@ final class KnownFailure {
     } else if (e instanceof OutOfMemoryError || isNativeOutOfMemory(message)) {
       failed.setOutcome(AttemptOutcome.ATTEMPT_OUTCOME_OUT_OF_MEMORY);
       message = "out of memory: " + message;
-    } else if (e instanceof CheckpointException) {
-      failed.setOutcome(AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR).setUnusableCheckpoint(true);
+    } else if (e instanceof CheckpointException checkpoint) {
+      // What a newer release wrote is left for a worker that runs it.
+      failed
+          .setOutcome(AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR)
+          .setUnusableCheckpoint(!checkpoint.ofAnotherRelease());
     } else if (e instanceof IOException) {
       failed.setOutcome(AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR);
       message = e.getClass().getSimpleName() + ": " + message;

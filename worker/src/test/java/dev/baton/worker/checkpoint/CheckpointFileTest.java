@@ -172,6 +172,7 @@ final class CheckpointFileTest {
             () ->
                 RunState.fromJson(
                     STATE.toJson().replace("\"schedule\":null", "\"schedule\":{\"t\":1}")))
+        .matches(e -> ((CheckpointException) e).ofAnotherRelease())
         .hasMessageContaining("'schedule', which this release cannot continue");
     assertThatThrownBy(
             () -> RunState.fromJson(STATE.toJson().replace("\"format\":1", "\"format\":2")))

@@ -8,6 +8,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.baton.rpc.Channels;
 import dev.baton.v1.Assignment;
 import dev.baton.v1.AttemptOutcome;
+import dev.baton.v1.BeginAttemptRequest;
 import dev.baton.v1.Checkpoint;
 import dev.baton.v1.CommitCheckpointRequest;
 import dev.baton.v1.CoordinatorMessage;
@@ -400,23 +401,79 @@ class WorkerDaemonTest {
 
   @Test
   void aDamagedCheckpointIsSkippedForItsPredecessor() {
-    String name = job("finish", 300, 2, 0, 0);
-    handedOverOnce("j", name, 5);
-    long older = coordinator.committedStep();
-    LeaseRef second = coordinator.offer(coordinator.assignment("j", name));
-    await("trains", () -> reportedStep() >= older + 5);
-    coordinator.order(second, OrderKind.ORDER_KIND_HAND_OVER, "");
-    await("released", () -> !coordinator.stands(second));
+    String name = job("finish", 1_500, 2, 0, 0);
+    long older = twoCheckpoints("j", name);
     Assignment rest = coordinator.assignment("j", name);
     Checkpoint newest = rest.getCheckpoints(0);
     coordinator.store.damage(coordinator.key(newest));
     coordinator.offer(rest);
-    assertThat(finished(1).getResult().getWeightsSha256()).isEqualTo(weights(300));
+    assertThat(finished(1).getResult().getWeightsSha256()).isEqualTo(weights(1_500));
     assertThat(coordinator.copy(coordinator.begun).get(2).getResumedStep()).isEqualTo(older);
     assertThat(coordinator.copy(coordinator.begun).get(2).getDamagedList())
         .extracting(DamagedCheckpoint::getCheckpointId)
         .containsExactly(newest.getCheckpointId());
-    assertThat(coordinator.lossSteps()).isEqualTo(steps(300));
+    assertThat(coordinator.lossSteps()).isEqualTo(steps(1_500));
+  }
+
+  @Test
+  void aCheckpointThatCannotBeRestoredIsSkippedInTheSameTerm() {
+    String name = job("finish", 1_500, 2, 0, 0);
+    long older = twoCheckpoints("j", name);
+    Checkpoint newest = coordinator.assignment("j", name).getCheckpoints(0);
+    coordinator.replace(newest, "not what the job's model needs");
+    LeaseRef lease = coordinator.offer(coordinator.assignment("j", name));
+    FinishAttemptRequest end = finished(1);
+    assertThat(end.getLease()).isEqualTo(lease);
+    assertThat(end.getResult().getWeightsSha256()).isEqualTo(weights(1_500));
+    BeginAttemptRequest begun = coordinator.copy(coordinator.begun).get(2);
+    assertThat(begun.getResumedStep()).isEqualTo(older);
+    assertThat(begun.getDamagedList())
+        .singleElement()
+        .satisfies(
+            d -> {
+              assertThat(d.getCheckpointId()).isEqualTo(newest.getCheckpointId());
+              assertThat(d.getReason())
+                  .isEqualTo(
+                      "checkpoint-%d.safetensors lacks tensor 'weight' of this job's model"
+                          .formatted(newest.getStep()));
+            });
+    assertThat(coordinator.lossSteps()).isEqualTo(steps(1_500));
+    assertThat(coordinator.log(lease.getTerm())).startsWith("threads 1\n").endsWith("done\n");
+    await("nothing stays behind", () -> entries("attempts") == 0 && entries("trainers") == 1);
+  }
+
+  @Test
+  void aCheckpointOfAnotherStepCannotBeRestoredEither() {
+    String name = job("finish", 1_500, 2, 0, 0);
+    long older = twoCheckpoints("j", name);
+    Checkpoint newest = coordinator.assignment("j", name).getCheckpoints(0);
+    coordinator.replace(newest, "7777 1");
+    coordinator.offer(coordinator.assignment("j", name));
+    assertThat(finished(1).getResult().getWeightsSha256()).isEqualTo(weights(1_500));
+    BeginAttemptRequest begun = coordinator.copy(coordinator.begun).get(2);
+    assertThat(begun.getResumedStep()).isEqualTo(older);
+    assertThat(begun.getDamaged(0).getReason())
+        .isEqualTo("it holds the state of step 7777, not of step " + newest.getStep());
+  }
+
+  @Test
+  void whereNoCheckpointCanBeRestoredAPreparedJobStartsFromTheBeginning() {
+    String name = job("finish", 1_500, 2, 0, 0);
+    twoCheckpoints("j", name);
+    List<Checkpoint> both = coordinator.assignment("j", name).getCheckpointsList();
+    both.forEach(c -> coordinator.replace(c, "not what the job's model needs"));
+    // Without a lease the same happens, and is told when there is one.
+    coordinator.prepare(coordinator.assignment("j", name));
+    await("prepared", this::prepared);
+    coordinator.offer(coordinator.assignment("j", name));
+    assertThat(finished(1).getResult().getWeightsSha256()).isEqualTo(weights(1_500));
+    BeginAttemptRequest begun = coordinator.copy(coordinator.begun).get(2);
+    assertThat(begun.getResumedStep()).isZero();
+    assertThat(begun.getCheckpointId()).isEmpty();
+    assertThat(begun.getDamagedList())
+        .extracting(DamagedCheckpoint::getCheckpointId)
+        .containsExactlyElementsOf(both.stream().map(Checkpoint::getCheckpointId).toList());
+    assertThat(coordinator.lossSteps()).isEqualTo(steps(1_500));
   }
 
   @Test
@@ -481,6 +538,14 @@ class WorkerDaemonTest {
     coordinator.order(lease, OrderKind.ORDER_KIND_HAND_OVER, "");
     await("released", () -> !coordinator.stands(lease));
     await("idle", this::idle);
+  }
+
+  // Trains and hands over twice; the step of the older checkpoint.
+  private long twoCheckpoints(String id, String name) {
+    handedOverOnce(id, name, 5);
+    long older = coordinator.committedStep();
+    handedOverOnce(id, name, older + 5);
+    return older;
   }
 
   private FinishAttemptRequest finished(int n) {

@@ -44,6 +44,7 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -262,6 +263,15 @@ public final class FakeCoordinator implements AutoCloseable {
       throw new IllegalArgumentException("no such checkpoint");
     }
     return key;
+  }
+
+  /** Replaces a checkpoint's content: whole by its digest, whatever it holds. */
+  public synchronized void replace(Checkpoint checkpoint, String content) {
+    byte[] bytes = content.getBytes(StandardCharsets.UTF_8);
+    store.put(key(checkpoint), bytes);
+    checkpoints.put(
+        checkpoint.getCheckpointId(),
+        checkpoint.toBuilder().setBytes(bytes.length).setSha256(FakeStore.sha256(bytes)).build());
   }
 
   // A point of a step beyond the state would be trained again, and reported again.

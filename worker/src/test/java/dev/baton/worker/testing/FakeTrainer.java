@@ -102,7 +102,18 @@ public final class FakeTrainer {
         Run received = message.getRun();
         run = received;
         if (!received.getCheckpointFile().isEmpty()) {
-          String[] saved = Files.readString(Path.of(received.getCheckpointFile())).split(" ", -1);
+          Path file = Path.of(received.getCheckpointFile());
+          String[] saved = Files.readString(file).split(" ", -1);
+          if (saved.length != 2) {
+            send(
+                TrainerMessage.newBuilder()
+                    .setFailed(
+                        TrainerFailed.newBuilder()
+                            .setOutcome(AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR)
+                            .setMessage(file + " lacks tensor 'weight' of this job's model")
+                            .setUnusableCheckpoint(true)));
+            Runtime.getRuntime().halt(0);
+          }
           step = Long.parseLong(saved[0]);
           state = Long.parseLong(saved[1]);
         }
