@@ -37,6 +37,7 @@ import java.time.InstantSource;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutorService;
@@ -226,7 +227,10 @@ public final class Coordinator implements AutoCloseable {
   private static WebServer openWeb(CoordinatorConfig config, Metrics metrics) {
     try {
       return new WebServer(
-          CoordinatorConfig.resolve("--http", config.http()), metrics::text, config.releases());
+          CoordinatorConfig.resolve("--http", config.http()),
+          metrics::text,
+          config.releases(),
+          Optional.empty());
     } catch (IOException e) {
       throw new ConfigException(
           "--http " + config.http() + ": cannot listen there: " + e.getMessage());
