@@ -15,6 +15,7 @@ import dev.baton.worker.data.EvalBatches;
 import dev.baton.worker.data.SampleSource;
 import dev.baton.worker.data.SampleSources;
 import dev.baton.worker.data.TrainBatches;
+import dev.baton.worker.trainer.DeviceBatches;
 import dev.baton.worker.trainer.Engine;
 import dev.baton.worker.trainer.Engine.Sums;
 import dev.baton.worker.trainer.Engine.Totals;
@@ -69,7 +70,13 @@ record BenchTrain(
       long begin = 0;
       long nanos;
       double loss;
-      try (Batches batches = new TrainBatches(source, plan, 1, workload.shuffle(), 1)) {
+      try (Batches batches =
+          new DeviceBatches(
+              engine,
+              Engine.Use.TRAIN,
+              source,
+              1,
+              (from, first) -> new TrainBatches(from, plan, 1, workload.shuffle(), first))) {
         for (int step = 1; step <= total; step++) {
           Batch batch = batches.next();
           if (batch == null) {

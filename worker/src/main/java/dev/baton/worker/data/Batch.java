@@ -22,6 +22,14 @@ public interface Batch {
   int[] shardBounds();
 
   /**
+   * Whether {@link #x} holds the samples' indices, as an {@link IndexSource} gives them, and {@link
+   * #y} nothing.
+   */
+  default boolean byIndex() {
+    return false;
+  }
+
+  /**
    * {@code [samples, *xShape]} in native byte order, direct, from position 0 to its limit. Valid
    * until released.
    */

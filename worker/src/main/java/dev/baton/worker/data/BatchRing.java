@@ -269,6 +269,11 @@ final class BatchRing implements Batches {
     }
 
     @Override
+    public boolean byIndex() {
+      return source.byIndex();
+    }
+
+    @Override
     public ByteBuffer x() {
       return taken(x);
     }

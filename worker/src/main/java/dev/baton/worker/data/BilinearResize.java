@@ -7,8 +7,10 @@ import dev.baton.dataset.Picture;
  * where it shrinks (that is the antialiasing), in fixed point of 22 bits, rows first, then columns,
  * each rounded to bytes (Pillow, src/libImaging/Resample.c).
  */
-final class BilinearResize {
-  private static final int PRECISION_BITS = 32 - 8 - 2;
+public final class BilinearResize {
+  /** Fractional bits of a weight. */
+  public static final int PRECISION_BITS = 32 - 8 - 2;
+
   private static final int HALF = 1 << (PRECISION_BITS - 1);
 
   private BilinearResize() {}
@@ -61,6 +63,24 @@ final class BilinearResize {
       }
     }
     return new Picture(in.channels(), height, width, to);
+  }
+
+  /**
+   * The weights of one pass as a matrix, for those who resize by a product: output j of a row is
+   * the sum over i of input i times {@code [j][i]}, plus half, without its lowest {@link
+   * #PRECISION_BITS} bits, clipped to a byte.
+   *
+   * @return {@code [out, in]}, rows first; integers, which a float holds exactly
+   */
+  public static float[] matrix(int in, int out) {
+    Weights weights = Weights.of(in, out);
+    float[] matrix = new float[Math.multiplyExact(in, out)];
+    for (int j = 0; j < out; j++) {
+      for (int k = 0; k < weights.count[j]; k++) {
+        matrix[j * in + weights.first[j] + k] = weights.of[j * weights.stride + k];
+      }
+    }
+    return matrix;
   }
 
   private static byte clip(int sum) {

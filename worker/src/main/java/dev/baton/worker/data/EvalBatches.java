@@ -12,12 +12,17 @@ public final class EvalBatches implements Batches {
 
   /** Starts to make batches. */
   public EvalBatches(SampleSource source, int batchSize, int shards) {
+    this(source, batchSize, shards, 1);
+  }
+
+  /** Starts to make batches from that one on; they count from 1. */
+  public EvalBatches(SampleSource source, int batchSize, int shards, long firstBatch) {
     if (batchSize < 1) {
       throw TrainingException.userError(
           "data.eval.batch_size is " + batchSize + "; it must be at least 1");
     }
     BatchPlan plan = new BatchPlan(source.size(), batchSize, 1, false, 1, 0);
-    this.ring = new BatchRing(source, new Pass(plan), shards, "eval-batches");
+    this.ring = new BatchRing(source, new Pass(plan, firstBatch), shards, "eval-batches");
   }
 
   @Override
@@ -35,12 +40,7 @@ public final class EvalBatches implements Batches {
     ring.close();
   }
 
-  private record Pass(BatchPlan plan) implements BatchSequence {
-    @Override
-    public long firstStep() {
-      return 1;
-    }
-
+  private record Pass(BatchPlan plan, long firstStep) implements BatchSequence {
     @Override
     public long lastStep() {
       return plan.totalSteps();

@@ -94,8 +94,8 @@ final class PictureSource implements SampleSource {
     return file.samples();
   }
 
-  /** Whether every sample is decoded. */
-  boolean isComplete() {
+  @Override
+  public boolean isComplete() {
     return complete;
   }
 

@@ -14,9 +14,11 @@ import java.util.List;
  *
  * @param sizes each [h, w], or [shorter edge]
  */
-record Resizing(List<List<Integer>> sizes) {
+public record Resizing(List<List<Integer>> sizes) {
+  /** Leaves every picture as it is. */
+  public static final Resizing NONE = new Resizing(List.of());
 
-  Resizing {
+  public Resizing {
     sizes = List.copyOf(sizes);
   }
 
@@ -51,21 +53,36 @@ record Resizing(List<List<Integer>> sizes) {
             index, size, Picture.MAX_PIXELS));
   }
 
+  /** Whether it changes nothing. */
+  public boolean isNone() {
+    return sizes.isEmpty();
+  }
+
   /** Whether every picture comes out in one shape, whatever its own. */
   boolean fixesShape() {
     return sizes.stream().anyMatch(size -> size.size() == 2);
   }
 
   /** [height, width] of what comes out of a picture of that size. */
-  int[] shape(int height, int width) {
-    int[] shape = {height, width};
-    for (List<Integer> size : sizes) {
-      shape = step(size, shape[0], shape[1]);
-    }
-    return shape;
+  public int[] shape(int height, int width) {
+    List<int[]> shapes = shapes(height, width);
+    return shapes.get(shapes.size() - 1);
   }
 
-  Picture apply(Picture picture) {
+  /** [height, width] of a picture of that size before the first resize and after each. */
+  public List<int[]> shapes(int height, int width) {
+    List<int[]> shapes = new ArrayList<>();
+    int[] shape = {height, width};
+    shapes.add(shape);
+    for (List<Integer> size : sizes) {
+      shape = step(size, shape[0], shape[1]);
+      shapes.add(shape);
+    }
+    return shapes;
+  }
+
+  /** The picture after every resize. */
+  public Picture apply(Picture picture) {
     Picture resized = picture;
     for (List<Integer> size : sizes) {
       int[] shape = step(size, resized.height(), resized.width());

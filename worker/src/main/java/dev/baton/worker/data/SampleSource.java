@@ -9,6 +9,16 @@ public interface SampleSource extends AutoCloseable {
 
   long size();
 
+  /** Whether no sample needs decoding any more. */
+  default boolean isComplete() {
+    return true;
+  }
+
+  /** Whether it gives the samples' indices in another source; see {@link IndexSource}. */
+  default boolean byIndex() {
+    return false;
+  }
+
   /**
    * Copies samples {@code indices[from..to)} behind the positions of x and y, one after the other,
    * and moves the positions. Waits where a sample is not decoded yet.

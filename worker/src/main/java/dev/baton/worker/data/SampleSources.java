@@ -31,12 +31,24 @@ public final class SampleSources {
 
   private SampleSources() {}
 
+  /** As the other, with every resize done here. */
+  public static SampleSource open(
+      Source source,
+      List<Transform> transforms,
+      List<LocalDataset> datasets,
+      Path decodedDir,
+      long seed) {
+    return open(source, transforms, datasets, false, decodedDir, seed);
+  }
+
   /**
    * Opens a source. Pictures that are not decoded yet are from now on, by all processors; what is
    * gathered first is decoded first.
    *
    * @param source {@code data.train} or {@code data.eval}
    * @param transforms {@code data.transforms}; resizes are applied here, the rest is the engine's
+   * @param resizeOnDevice leaves resizes to the engine too ({@link SampleFormat#resizing}) where
+   *     all pictures are known to have one shape and grow: what is stored and copied is smaller so
    * @param datasets what the worker has staged
    * @param decodedDir shared by all trainers of this machine; its files may be deleted at any time
    * @param seed {@code training.seed}, for synthetic data that has no seed of its own
@@ -46,6 +58,7 @@ public final class SampleSources {
       Source source,
       List<Transform> transforms,
       List<LocalDataset> datasets,
+      boolean resizeOnDevice,
       Path decodedDir,
       long seed) {
     return switch (source.getSourceCase()) {
@@ -60,7 +73,8 @@ public final class SampleSources {
       case DATASET -> {
         LocalDataset local = find(source.getDataset(), datasets);
         try {
-          yield openPictures(local, source.getSplit(), Resizing.of(transforms), decodedDir);
+          yield openPictures(
+              local, source.getSplit(), Resizing.of(transforms), resizeOnDevice, decodedDir);
         } catch (DatasetException e) {
           throw TrainingException.userError(
               "data set " + local.getDataset().getName() + ": " + e.getMessage());
@@ -89,7 +103,12 @@ public final class SampleSources {
   }
 
   private static SampleSource openPictures(
-      LocalDataset local, String splitName, Resizing resizing, Path decodedDir) throws IOException {
+      LocalDataset local,
+      String splitName,
+      Resizing wanted,
+      boolean resizeOnDevice,
+      Path decodedDir)
+      throws IOException {
     Dataset dataset = local.getDataset();
     DatasetSplit split =
         dataset.getSplitsList().stream()
@@ -106,6 +125,8 @@ public final class SampleSources {
                                 dataset.getSplitsList().stream()
                                     .map(DatasetSplit::getName)
                                     .toList())));
+    boolean later = resizeOnDevice && grows(split, wanted);
+    Resizing resizing = later ? Resizing.NONE : wanted;
     int samples = Math.toIntExact(split.getSamples());
     Files.createDirectories(decodedDir);
     Path path = decodedDir.resolve(key(dataset.getDigest(), splitName, resizing) + ".samples");
@@ -131,7 +152,7 @@ public final class SampleSources {
       }
       SampleSource opened =
           new PictureSource(
-              format(dataset, decoding),
+              format(dataset, decoding, later ? wanted : Resizing.NONE),
               file,
               decoding,
               reader,
@@ -149,7 +170,18 @@ public final class SampleSources {
     }
   }
 
-  private static SampleFormat format(Dataset dataset, PictureDecoding decoding) {
+  /** Whether every picture has one known shape and becomes larger. */
+  private static boolean grows(DatasetSplit split, Resizing resizing) {
+    int height = split.getShape(1);
+    int width = split.getShape(2);
+    if (resizing.isNone() || height == 0 || width == 0) {
+      return false;
+    }
+    int[] shape = resizing.shape(height, width);
+    return (long) shape[0] * shape[1] > (long) height * width;
+  }
+
+  private static SampleFormat format(Dataset dataset, PictureDecoding decoding, Resizing later) {
     int classes =
         Math.max(
             dataset.getClassNamesCount(),
@@ -159,7 +191,8 @@ public final class SampleSources {
         List.of(decoding.channels(), decoding.height(), decoding.width()),
         DType.INT64,
         classes,
-        dataset.getClassNamesList());
+        dataset.getClassNamesList(),
+        later);
   }
 
   /** Null where only the pictures themselves can tell their shape. */

@@ -1,6 +1,7 @@
 package dev.baton.worker.trainer;
 
 import dev.baton.worker.data.Batch;
+import dev.baton.worker.data.SampleSource;
 import java.nio.ByteBuffer;
 import java.util.List;
 
@@ -10,6 +11,12 @@ import java.util.List;
  * #layout} plus the three {@link Sums}.
  */
 public interface Engine extends AutoCloseable {
+
+  /** What a source's samples are for. */
+  enum Use {
+    TRAIN,
+    EVAL
+  }
 
   /**
    * Sums that accumulate on the device, in float64, in shard order, and are read only when asked.
@@ -55,6 +62,18 @@ public interface Engine extends AutoCloseable {
 
   /** Replaces the state; the buffers as in {@link #copyStateTo}. */
   void restoreState(List<ByteBuffer> source);
+
+  /**
+   * Copies a source onto the device, if that has room to spare for it. From then on batches for
+   * this use may come {@link Batch#byIndex by index}, and are the same to the bit. Asking again for
+   * a source that is held costs nothing.
+   *
+   * @param source complete; one whose labels do not fit the model is not taken
+   * @return whether the device holds it; an engine on CPUs holds none
+   */
+  default boolean hold(Use use, SampleSource source) {
+    return false;
+  }
 
   /**
    * One optimizer step on a global batch, cut into the job's shards by {@link Batch#shardBounds}.

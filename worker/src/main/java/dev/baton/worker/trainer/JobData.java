@@ -20,6 +20,7 @@ final class JobData implements TrainingData {
   private final @Nullable SampleSource eval;
   private final BatchPlan plan;
   private final JobSpec spec;
+  private @Nullable Engine engine;
 
   private JobData(SampleSource train, @Nullable SampleSource eval, BatchPlan plan, JobSpec spec) {
     this.train = train;
@@ -29,11 +30,27 @@ final class JobData implements TrainingData {
   }
 
   static JobData open(Run run) {
+    if (!run.getDevice().equals("cuda")) {
+      return open(run, false);
+    }
+    JobData data = open(run, true);
+    SampleFormat format = data.train.format();
+    if (data.eval == null
+        || (data.eval.format().xShape().equals(format.xShape())
+            && data.eval.format().resizing().equals(format.resizing()))) {
+      return data;
+    }
+    // The engine knows one way to treat pictures: the splits meet where they have one shape.
+    data.close();
+    return open(run, false);
+  }
+
+  private static JobData open(Run run, boolean resizeOnDevice) {
     Data data = run.getSpec().getData();
-    SampleSource train = open(run, data.getTrain());
+    SampleSource train = open(run, data.getTrain(), resizeOnDevice);
     SampleSource eval = null;
     try {
-      eval = data.hasEval() ? open(run, data.getEval()) : null;
+      eval = data.hasEval() ? open(run, data.getEval(), resizeOnDevice) : null;
       BatchPlan plan =
           new BatchPlan(
               train.size(),
@@ -63,9 +80,18 @@ final class JobData implements TrainingData {
   }
 
   @Override
+  public void feed(Engine fed) {
+    engine = fed;
+  }
+
+  @Override
   public Batches train(long firstStep) {
+    return batches(Engine.Use.TRAIN, train, firstStep, this::trainBatches);
+  }
+
+  private Batches trainBatches(SampleSource source, long firstStep) {
     return new TrainBatches(
-        train,
+        source,
         plan,
         spec.getTraining().getSeed(),
         spec.getData().getTrain().getShuffle(),
@@ -74,10 +100,19 @@ final class JobData implements TrainingData {
 
   @Override
   public @Nullable Batches eval() {
-    return eval == null
-        ? null
-        : new EvalBatches(
-            eval, spec.getData().getEval().getBatchSize(), spec.getReplicas().getShards());
+    return eval == null ? null : batches(Engine.Use.EVAL, eval, 1, this::evalBatches);
+  }
+
+  private Batches evalBatches(SampleSource source, long first) {
+    return new EvalBatches(
+        source, spec.getData().getEval().getBatchSize(), spec.getReplicas().getShards(), first);
+  }
+
+  private Batches batches(
+      Engine.Use use, SampleSource source, long first, DeviceBatches.Opener opener) {
+    return engine == null
+        ? opener.open(source, first)
+        : new DeviceBatches(engine, use, source, first, opener);
   }
 
   @Override
@@ -88,11 +123,12 @@ final class JobData implements TrainingData {
     }
   }
 
-  private static SampleSource open(Run run, Source source) {
+  private static SampleSource open(Run run, Source source, boolean resizeOnDevice) {
     return SampleSources.open(
         source,
         run.getSpec().getData().getTransformsList(),
         run.getDatasetsList(),
+        resizeOnDevice,
         Path.of(run.getDecodedDir()),
         run.getSpec().getTraining().getSeed());
   }

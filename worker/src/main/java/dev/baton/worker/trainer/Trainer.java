@@ -81,6 +81,7 @@ final class Trainer {
     JobSpec spec = run.getSpec();
     try (TrainingData data = opener.open(run);
         Engine engine = engines.create(spec, data.format(), run.getDevice())) {
+      data.feed(engine);
       ConsoleLog log = new ConsoleLog(out, data);
       List<TensorInfo> layout = engine.layout();
       try (Snapshots snapshots = new Snapshots(dir, layout, s -> written(s, log), time.nanos())) {

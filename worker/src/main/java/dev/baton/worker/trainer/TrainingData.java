@@ -13,6 +13,9 @@ public interface TrainingData extends AutoCloseable {
   /** How they are cut into epochs and steps. */
   BatchPlan plan();
 
+  /** Says which engine the batches are for; called once, before the first of them. */
+  default void feed(Engine engine) {}
+
   /** Batches from that step on (steps count from 1) to the job's last. */
   Batches train(long firstStep);
 

@@ -25,7 +25,7 @@ final class BuiltinModels {
     BuiltinModel spec = job.getModel().getBuiltin();
     Loss loss = job.getTraining().getLoss();
     String name = spec.getName();
-    List<Integer> shape = format.xShape();
+    List<Integer> shape = format.inputShape();
     int classes = classes(job, format);
     return switch (name) {
       case "linear" -> {

@@ -4,6 +4,7 @@ import dev.baton.v1.JobSpec;
 import dev.baton.v1.Loss;
 import dev.baton.worker.data.Batch;
 import dev.baton.worker.data.SampleFormat;
+import dev.baton.worker.data.SampleSource;
 import dev.baton.worker.trainer.Engine;
 import dev.baton.worker.trainer.Seeds;
 import dev.baton.worker.trainer.Seeds.Purpose;
@@ -12,6 +13,7 @@ import dev.baton.worker.trainer.TrainingException;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.LongSupplier;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Context;
 import org.bytedeco.pytorch.Device;
@@ -73,6 +75,7 @@ final class TorchEngine implements Engine {
   /**
    * @param initialisationSeed of the CPU's generator
    * @param autocast bfloat16 where that is customary, instead of float32 throughout
+   * @param freeBytes of the device's memory, of which samples may take a part
    */
   TorchEngine(
       JobSpec spec,
@@ -81,7 +84,8 @@ final class TorchEngine implements Engine {
       boolean cuda,
       long initialisationSeed,
       ForwardSeeds seeds,
-      boolean autocast) {
+      boolean autocast,
+      LongSupplier freeBytes) {
     this.kind = kind;
     this.seeds = seeds;
     this.format = format;
@@ -114,7 +118,8 @@ final class TorchEngine implements Engine {
               classes,
               spec.getData().getTransformsList(),
               model.kernels().channelsLast(),
-              device);
+              device,
+              freeBytes);
     }
   }
 
@@ -166,12 +171,22 @@ final class TorchEngine implements Engine {
   }
 
   @Override
+  public boolean hold(Use use, SampleSource source) {
+    try (PointerScope scope = new PointerScope();
+        NoGradGuard none = new NoGradGuard()) {
+      return inputs.hold(use, source);
+    } catch (RuntimeException e) {
+      throw TorchErrors.classify("copying the data to the device", "all samples", e);
+    }
+  }
+
+  @Override
   public void trainStep(Batch batch) {
     try (PointerScope scope = new PointerScope()) {
       useKernels();
       model.train(true);
-      Tensor x = inputs.x(batch);
-      Tensor y = inputs.y(batch);
+      Tensor x = inputs.x(Use.TRAIN, batch);
+      Tensor y = inputs.y(Use.TRAIN, batch);
       int[] bounds = batch.shardBounds();
       if (bounds.length == 2) {
         IValue gradients = runShard(batch, 0, x, y, batch.samples());
@@ -268,8 +283,8 @@ final class TorchEngine implements Engine {
         NoGradGuard none = new NoGradGuard()) {
       useKernels();
       model.train(false);
-      Tensor x = inputs.x(batch);
-      Tensor y = inputs.y(batch);
+      Tensor x = inputs.x(Use.EVAL, batch);
+      Tensor y = inputs.y(Use.EVAL, batch);
       Tensor outputs = model.forward(x);
       sums.addEvaluated(loss.mean(outputs, y), outputs, y, batch.samples());
     } catch (RuntimeException e) {
@@ -283,7 +298,7 @@ final class TorchEngine implements Engine {
   }
 
   private String shapes(Batch batch) {
-    return batch.samples() + " samples of shape " + format.xShape();
+    return batch.samples() + " samples of shape " + format.inputShape();
   }
 
   @Override

@@ -9,9 +9,11 @@ import dev.baton.worker.trainer.Seeds.Purpose;
 import dev.baton.worker.trainer.TrainingException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.util.function.LongSupplier;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Context;
+import org.bytedeco.pytorch.SizeTPair;
 import org.bytedeco.pytorch.global.torch;
 
 /** libtorch, loaded, with settings under which it gives the same bits every time. */
@@ -97,7 +99,8 @@ public final class TorchEngines implements EngineFactory {
         isCuda(device),
         Seeds.mix32(seed, Purpose.INITIALISATION, 0, 0),
         TorchEngine.ForwardSeeds.of(seed),
-        false);
+        false,
+        freeBytes(device));
   }
 
   /** As {@link #create}, with forward and loss under bfloat16 autocast: for measurements alone. */
@@ -110,13 +113,40 @@ public final class TorchEngines implements EngineFactory {
         isCuda(device),
         Seeds.mix32(seed, Purpose.INITIALISATION, 0, 0),
         TorchEngine.ForwardSeeds.of(seed),
-        true);
+        true,
+        freeBytes(device));
   }
 
   /** As {@link #create}, with the generators' seeds as a Python program would set them. */
   Engine createSeeded(
       JobSpec spec, SampleFormat format, long initialisation, TorchEngine.ForwardSeeds forward) {
-    return new TorchEngine(spec, format, kind("cpu"), false, initialisation, forward, false);
+    return new TorchEngine(
+        spec, format, kind("cpu"), false, initialisation, forward, false, freeBytes("cpu"));
+  }
+
+  /** As {@link #create} on a CPU that holds samples like a GPU of that much free memory. */
+  Engine createHolding(JobSpec spec, SampleFormat format, long freeBytes) {
+    long seed = spec.getTraining().getSeed();
+    return new TorchEngine(
+        spec,
+        format,
+        kind("cpu"),
+        false,
+        Seeds.mix32(seed, Purpose.INITIALISATION, 0, 0),
+        TorchEngine.ForwardSeeds.of(seed),
+        false,
+        () -> freeBytes);
+  }
+
+  /** A CPU reads samples where they are: it holds none. */
+  private static LongSupplier freeBytes(String device) {
+    return device.equals("cuda") ? TorchEngines::freeOnGpu : () -> 0;
+  }
+
+  private static long freeOnGpu() {
+    try (SizeTPair freeAndTotal = torch.getMemoryInfo((byte) 0)) {
+      return freeAndTotal.first();
+    }
   }
 
   private boolean isCuda(String device) {
