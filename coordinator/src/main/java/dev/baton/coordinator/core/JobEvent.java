@@ -27,6 +27,9 @@ public sealed interface JobEvent {
   /** The trainer crashed or stalled: a failure of the job's own that may not repeat. */
   record Crashed(String message) implements JobEvent {}
 
+  /** A worker gave the offer back unstarted; the job is not offered before this time. */
+  record Declined(String message, long notBeforeMs) implements JobEvent {}
+
   /** Something of the worker's own went wrong; the job is not offered before this time. */
   record WorkerFailed(String message, long notBeforeMs) implements JobEvent {}
 

@@ -23,7 +23,10 @@ import org.jspecify.annotations.Nullable;
  */
 public final class JobTransitions {
 
-  /** Abrupt ends in a row, without a new checkpoint, after which a job is given up. */
+  /**
+   * Abrupt ends and errors of workers in a row, without a new checkpoint, after which a job is
+   * given up.
+   */
   public static final int ABRUPT_LIMIT = 10;
 
   /** The longest wait before a retry. */
@@ -135,9 +138,15 @@ public final class JobTransitions {
         .refuse(ENDED, Transition.Reason.ENDED)
         .otherwise(Transition.Reason.NOT_LEASED);
     table
+        .on(JobEvent.Declined.class)
+        .from(RUNNING, JobTransitions::decline, QUEUED)
+        .from(PAUSING, JobTransitions::decline, PAUSED)
+        .refuse(ENDED, Transition.Reason.ENDED)
+        .otherwise(Transition.Reason.NOT_LEASED);
+    table
         .on(JobEvent.WorkerFailed.class)
-        .from(RUNNING, JobTransitions::workerFailed, QUEUED)
-        .from(PAUSING, JobTransitions::workerFailed, PAUSED)
+        .from(RUNNING, JobTransitions::workerFailed, QUEUED, FAILED)
+        .from(PAUSING, JobTransitions::workerFailed, PAUSED, FAILED)
         .refuse(ENDED, Transition.Reason.ENDED)
         .otherwise(Transition.Reason.NOT_LEASED);
     table
@@ -220,10 +229,9 @@ public final class JobTransitions {
     if (inARow >= ABRUPT_LIMIT) {
       return fail(
           counted,
-          "ended its worker abruptly "
+          "ended abruptly or with an error of its worker "
               + inARow
-              + " times in a row without a new checkpoint; the"
-              + " last time: "
+              + " times in a row without a new checkpoint; the last time: "
               + message,
           now);
     }
@@ -255,11 +263,17 @@ public final class JobTransitions {
     return Math.min(wait, MAX_BACKOFF_MS);
   }
 
+  private static Job decline(Job job, JobEvent.Declined event, Now now) {
+    return unlease(notBefore(job, event.notBeforeMs()), event.message());
+  }
+
   private static Job workerFailed(Job job, JobEvent.WorkerFailed event, Now now) {
+    return abrupt(notBefore(job, event.notBeforeMs()), event.message(), now);
+  }
+
+  private static Job notBefore(Job job, long notBeforeMs) {
     Failures failures = job.failures();
-    return unlease(
-        job.with(new Failures(failures.retried(), failures.abruptInARow(), event.notBeforeMs())),
-        event.message());
+    return job.with(new Failures(failures.retried(), failures.abruptInARow(), notBeforeMs));
   }
 
   private static Job fail(Job job, String message, Now now) {

@@ -958,7 +958,7 @@ public final class Scheduler {
           case ATTEMPT_OUTCOME_KILLED -> new JobEvent.Killed(message);
           case ATTEMPT_OUTCOME_RELEASED ->
               declined
-                  ? new JobEvent.WorkerFailed(message, declinedWait(held, now))
+                  ? new JobEvent.Declined(message, declinedWait(held, now))
                   : new JobEvent.Released(message);
           case ATTEMPT_OUTCOME_WORKER_ERROR ->
               new JobEvent.WorkerFailed(message, workerFailedWait(job.id(), now));

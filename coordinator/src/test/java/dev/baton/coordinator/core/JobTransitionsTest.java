@@ -61,6 +61,7 @@ final class JobTransitionsTest {
             new JobEvent.Lost("worker lost"),
             new JobEvent.Killed("killed"),
             new JobEvent.Crashed("SIGSEGV"),
+            new JobEvent.Declined("every slot is taken", 5),
             new JobEvent.WorkerFailed("disk full", 5),
             new JobEvent.Failed("shape mismatch"),
             new JobEvent.Succeeded(Result.getDefaultInstance(), Progress.getDefaultInstance()),
@@ -156,8 +157,13 @@ final class JobTransitionsTest {
   @Test
   void tenAbruptEndsWithoutANewCheckpointEndAJobAndACheckpointStartsTheCountAgain() {
     Job job = next(job(JobState.RUNNING), new JobEvent.Committed(Progress.getDefaultInstance()));
+    List<JobEvent> ends =
+        List.of(
+            new JobEvent.Killed("killed"),
+            new JobEvent.Lost("lost"),
+            new JobEvent.WorkerFailed("disk full", 0));
     for (int i = 1; i < JobTransitions.ABRUPT_LIMIT; i++) {
-      job = next(job, i % 2 == 0 ? new JobEvent.Killed("killed") : new JobEvent.Lost("lost"));
+      job = next(job, ends.get(i % ends.size()));
       assertThat(job.state()).isEqualTo(JobState.QUEUED);
       assertThat(job.failures()).isEqualTo(new Failures(0, i, 0));
       job = leased(job);
@@ -165,21 +171,32 @@ final class JobTransitionsTest {
     Job saved = next(job, new JobEvent.Committed(Progress.getDefaultInstance()));
     assertThat(saved.failures().abruptInARow()).isZero();
 
-    Job given = next(job, new JobEvent.Killed("killed by SIGKILL"));
-    assertThat(given.state()).isEqualTo(JobState.FAILED);
-    assertThat(given.reason())
-        .contains("abruptly 10 times in a row without a new checkpoint")
-        .contains("killed by SIGKILL");
+    for (JobEvent last :
+        List.of(new JobEvent.Killed("the end"), new JobEvent.WorkerFailed("the end", 9))) {
+      Job given = next(job, last);
+      assertThat(given.state()).isEqualTo(JobState.FAILED);
+      assertThat(given.reason())
+          .isEqualTo(
+              "ended abruptly or with an error of its worker 10 times in a row without a new"
+                  + " checkpoint; the last time: the end");
+    }
   }
 
   @Test
   void whatTheWorldDoesCostsNothing() {
     for (JobEvent event :
-        List.of(new JobEvent.Released("drained"), new JobEvent.WorkerFailed("disk full", 9))) {
+        List.of(new JobEvent.Released("drained"), new JobEvent.Declined("no GPU is free", 9))) {
       Job next = next(job(JobState.RUNNING), event);
       assertThat(next.failures().retried()).isZero();
       assertThat(next.failures().abruptInARow()).isEqualTo(1);
     }
+  }
+
+  @Test
+  void aWorkersErrorCostsNoRetryAndWaits() {
+    Job next = next(job(JobState.RUNNING), new JobEvent.WorkerFailed("disk full", 9));
+    assertThat(next.failures()).isEqualTo(new Failures(0, 2, 9));
+    assertThat(next.reason()).isEqualTo("disk full");
   }
 
   @Test

@@ -892,7 +892,47 @@ final class SchedulerTest {
       finish(offered("a"), AttemptOutcome.ATTEMPT_OUTCOME_KILLED, "killed by SIGKILL");
     }
     assertThat(view(job).getState()).isEqualTo(dev.baton.v1.JobState.JOB_STATE_FAILED);
-    assertThat(view(job).getReason()).contains("abruptly 10 times in a row");
+    assertThat(view(job).getReason())
+        .startsWith("ended abruptly")
+        .contains("10 times in a row without a new checkpoint; the last time: killed by SIGKILL");
+  }
+
+  @Test
+  void tenErrorsOfWorkersInARowAreEnoughEvenAcrossARestart() {
+    String job = submit();
+    hello("a", 1);
+    for (int i = 1; i <= 10; i++) {
+      if (i == 6) {
+        restart();
+        hello("a", 2);
+        advance(15_000);
+      }
+      // The waits double up to five minutes.
+      for (int s = 0; s < 310 && offers("a").size() < (i < 6 ? i : i - 5); s++) {
+        advance(1_000);
+        beat("a", i < 6 ? 1 : 2);
+      }
+      assertThat(offered("a").getTerm()).isEqualTo(i);
+      finish(offered("a"), AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR, "disk full");
+    }
+    assertThat(view(job).getState()).isEqualTo(dev.baton.v1.JobState.JOB_STATE_FAILED);
+    assertThat(view(job).getReason())
+        .contains("error of its worker 10 times in a row without a new checkpoint")
+        .endsWith("the last time: disk full");
+  }
+
+  @Test
+  void offersThatComeBackAreNeverEnough() {
+    String job = submit();
+    hello("a", 1);
+    for (int i = 1; i <= 12; i++) {
+      for (int s = 0; s < 310 && offers("a").size() < i; s++) {
+        advance(1_000);
+        beat("a", 1);
+      }
+      finish(offered("a"), AttemptOutcome.ATTEMPT_OUTCOME_RELEASED, "no room");
+    }
+    assertThat(view(job).getState()).isEqualTo(dev.baton.v1.JobState.JOB_STATE_QUEUED);
   }
 
   @Test

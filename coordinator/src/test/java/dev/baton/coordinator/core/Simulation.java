@@ -972,7 +972,10 @@ final class Simulation {
       long abrupt =
           attempts.stream()
               .filter(a -> a.lease().term() >= since)
-              .filter(a -> Set.of("killed", "worker lost", "lease expired").contains(a.endReason()))
+              .filter(
+                  a ->
+                      Set.of("killed", "worker lost", "lease expired", "worker error")
+                          .contains(a.endReason()))
               .count();
       if (abrupt < JobTransitions.ABRUPT_LIMIT) {
         throw new Broken(job.requestId + " was given up after " + abrupt + " abrupt ends");
