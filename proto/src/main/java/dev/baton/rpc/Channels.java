@@ -14,8 +14,10 @@ import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
 import io.grpc.MethodDescriptor.MethodType;
 import io.grpc.ServerBuilder;
+import io.grpc.TlsChannelCredentials;
 import io.grpc.stub.MetadataUtils;
 import java.time.Duration;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
 
@@ -49,25 +51,47 @@ public final class Channels {
   private Channels() {}
 
   /**
-   * A channel that names its token in each call, gives each unary call that has no deadline the
-   * contract's, and notices a dead peer within 15 s. The caller shuts it down.
+   * A channel that trusts what the access says, names its token in each call, gives each unary call
+   * that has no deadline the contract's, and notices a dead peer within 15 s. The caller shuts it
+   * down.
    *
-   * @param hostPort as {@link HostPort#parse} reads it
-   * @throws IllegalArgumentException where the address or the token cannot be one
+   * @throws IllegalArgumentException where the environment names a proxy that cannot be one
    */
-  public static ManagedChannel open(String hostPort, String token) {
-    HostPort address = HostPort.parse(hostPort);
-    return Grpc.newChannelBuilderForAddress(address.host(), address.port(), transportSecurity())
+  public static ManagedChannel open(Access access, Proxies proxies) {
+    HostPort address = access.address();
+    // Here, and not in each call.
+    var unused = proxies.proxyFor(access.pin().tls(), address.host());
+    return Grpc.newChannelBuilderForAddress(
+            address.host(), address.port(), transportSecurity(access.pin()))
+        .proxyDetector(proxies.detector(access.pin().tls()))
         .keepAliveTime(CLIENT_KEEP_ALIVE.toNanos(), TimeUnit.NANOSECONDS)
         .keepAliveTimeout(KEEP_ALIVE_TIMEOUT.toNanos(), TimeUnit.NANOSECONDS)
         .maxInboundMessageSize(MAX_REPLY_BYTES)
-        .intercept(bearer(token), deadlines())
+        .intercept(bearer(access.secret()), deadlines())
         .build();
   }
 
+  /**
+   * As the other, directly and to an address that is given apart from the token.
+   *
+   * @param hostPort as {@link HostPort#parse} reads it
+   * @param token as {@link TokenText#parse} reads it
+   * @throws IllegalArgumentException where the address or the token cannot be one
+   */
+  public static ManagedChannel open(String hostPort, String token) {
+    return open(
+        Access.of(TokenText.parse(token), Optional.of(HostPort.parse(hostPort)), false),
+        Proxies.NONE);
+  }
+
   // The one place that decides how connections are secured.
-  private static ChannelCredentials transportSecurity() {
-    return InsecureChannelCredentials.create();
+  private static ChannelCredentials transportSecurity(Pin pin) {
+    if (!pin.tls()) {
+      return InsecureChannelCredentials.create();
+    }
+    return pin.namesKey()
+        ? TlsChannelCredentials.newBuilder().trustManager(PinnedTrust.everywhere(pin)).build()
+        : TlsChannelCredentials.create();
   }
 
   /** Lets clients ping as {@link #open} makes them, finds dead ones likewise, limits messages. */
@@ -80,17 +104,10 @@ public final class Channels {
         .maxInboundMessageSize(MAX_MESSAGE_BYTES);
   }
 
-  /** Names the token in each call. */
+  /** Names the token in each call: its secret, not the whole text. */
   public static ClientInterceptor bearer(String token) {
-    if (token.isEmpty() || !token.chars().allMatch(c -> c > ' ' && c < 0x7f)) {
-      throw new IllegalArgumentException(
-          token.isEmpty()
-              ? "the token is empty"
-              : "the token holds a blank or a character beyond ASCII;"
-                  + " expected it as 'baton token create' printed it");
-    }
     Metadata headers = new Metadata();
-    headers.put(AUTHORIZATION, "Bearer " + token);
+    headers.put(AUTHORIZATION, "Bearer " + TokenText.parse(token).secret());
     return MetadataUtils.newAttachHeadersInterceptor(headers);
   }
 

@@ -1,5 +1,8 @@
 package dev.baton.transfer;
 
+import dev.baton.rpc.Access;
+import dev.baton.rpc.PinnedTrust;
+import dev.baton.rpc.Proxies;
 import dev.baton.v1.CompletedUpload;
 import dev.baton.v1.DownloadTicket;
 import dev.baton.v1.PresignedRequest;
@@ -63,19 +66,41 @@ public final class HttpObjectTransfer implements ObjectTransfer {
   private final Retries retries;
   private final HttpClient client;
 
-  /** With the customary retries. */
+  /** With the customary retries, directly, to whom the system's roots vouch for. */
   public HttpObjectTransfer() {
     this(Retries.DEFAULT);
   }
 
   /** With retries of one's own. */
   public HttpObjectTransfer(Retries retries) {
+    this(retries, client());
+  }
+
+  /**
+   * As the bearer of a token: the coordinator's object store must hold the coordinator's key, any
+   * other needs a certificate that the system's roots vouch for.
+   */
+  public HttpObjectTransfer(Access access, Proxies proxies) {
+    this(Retries.DEFAULT, client(access, proxies));
+  }
+
+  private HttpObjectTransfer(Retries retries, HttpClient.Builder client) {
     this.retries = retries;
-    this.client =
-        HttpClient.newBuilder()
-            .version(HttpClient.Version.HTTP_1_1)
-            .connectTimeout(CONNECT_TIMEOUT)
-            .build();
+    this.client = client.build();
+  }
+
+  private static HttpClient.Builder client() {
+    return HttpClient.newBuilder()
+        .version(HttpClient.Version.HTTP_1_1)
+        .connectTimeout(CONNECT_TIMEOUT);
+  }
+
+  private static HttpClient.Builder client(Access access, Proxies proxies) {
+    HttpClient.Builder client =
+        client().proxy(proxies.selector()).authenticator(proxies.authenticator());
+    return access.pin().namesKey()
+        ? client.sslContext(PinnedTrust.of(access.pin(), access.address().host()).context())
+        : client;
   }
 
   @Override

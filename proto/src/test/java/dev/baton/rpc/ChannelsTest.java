@@ -127,7 +127,7 @@ class ChannelsTest {
   @Test
   void aTokenThatCannotBeOneIsRefusedAtOnce() {
     assertThatThrownBy(() -> Channels.open("127.0.0.1:1", "")).hasMessage("the token is empty");
-    assertThatThrownBy(() -> Channels.open("127.0.0.1:1", "abc\n"))
+    assertThatThrownBy(() -> Channels.open("127.0.0.1:1", "a bc"))
         .hasMessageContaining("the token holds a blank");
   }
 }
