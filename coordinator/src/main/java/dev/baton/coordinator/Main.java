@@ -51,7 +51,7 @@ public final class Main implements Callable<Integer> {
       names = "--http",
       paramLabel = "HOST:PORT",
       defaultValue = "127.0.0.1:7071",
-      description = "HTTP: /healthz, /metrics, /releases/ (default ${DEFAULT-VALUE}).")
+      description = "HTTP: /healthz, /metrics, /join, /releases/ (default ${DEFAULT-VALUE}).")
   private String http = "";
 
   @Option(
@@ -70,7 +70,7 @@ public final class Main implements Callable<Integer> {
   @Option(
       names = "--releases",
       paramLabel = "DIR",
-      description = "A folder to serve under /releases/.")
+      description = "A folder of release archives, with SHA256SUMS, for workers that join.")
   private @Nullable Path releases;
 
   @Option(

@@ -201,7 +201,7 @@ find_running() {
   if [ -s "$work/worker.pid" ]; then
     pid=$(cat "$work/worker.pid")
     # After a restart of the machine the number may be another process's.
-    if alive "$pid" && tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -qxF -e "$work"; then
+    if alive "$pid" && [ "$(readlink "/proc/$pid/cwd")" = "$work" ]; then
       running=$pid
     fi
   fi
