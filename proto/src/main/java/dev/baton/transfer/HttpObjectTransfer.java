@@ -42,9 +42,9 @@ import org.slf4j.LoggerFactory;
 /**
  * Transfers over HTTP/1.1. Whatever goes wrong in transit (a broken connection, silence, an expired
  * URL, an overloaded store) is tried again with a fresh ticket after a growing wait, until it has
- * failed {@link Retries#attempts} times in a row without progress. What the ticket source throws is
- * not tried again here. An interrupt ends a transfer at once; what a download has fetched stays in
- * its {@code .part}.
+ * failed {@link Retries#attempts} times in a row without progress. A full store, and what the
+ * ticket source throws, is not tried again here. An interrupt ends a transfer at once; what a
+ * download has fetched stays in its {@code .part}.
  *
  * <p>Any number of threads may use one, but a target belongs to one download at a time.
  */
@@ -59,6 +59,8 @@ public final class HttpObjectTransfer implements ObjectTransfer {
   // Codes of S3 that come with 400: bytes damaged on their way, or too slow.
   private static final Set<String> TRANSIENT_CODES =
       Set.of("BadDigest", "RequestTimeout", "XAmzContentChecksumMismatch", "IncompleteBody");
+  // WebDAV's Insufficient Storage: S3 servers answer a full disk or quota with it.
+  private static final int NO_SPACE_STATUS = 507;
   private static final Pattern CODE = Pattern.compile("<Code>([^<]*)</Code>");
   private static final Pattern MESSAGE = Pattern.compile("<Message>([^<]*)</Message>");
   private static final Pattern RANGE_START = Pattern.compile("bytes (\\d+)-.*");
@@ -349,6 +351,10 @@ public final class HttpObjectTransfer implements ObjectTransfer {
 
   private static IOException failure(int status, String body) {
     String text = refusal(status, body);
+    if (status == NO_SPACE_STATUS) {
+      String message = first(MESSAGE, body);
+      return new IOException(message.isEmpty() ? text : message);
+    }
     return status >= 500
             || TRANSIENT_STATUS.contains(status)
             || TRANSIENT_CODES.contains(first(CODE, body))

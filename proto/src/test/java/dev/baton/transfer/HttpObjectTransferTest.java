@@ -157,6 +157,19 @@ class HttpObjectTransferTest {
   }
 
   @Test
+  void aFullStoreIsNotAskedAgain() throws Exception {
+    String full =
+        "<Error><Code>InsufficientStorage</Code><Message>the disk is full</Message></Error>";
+    try (var store = new ScriptedStore(status(507, full), status(507, ""))) {
+      assertThatThrownBy(() -> upload(store, Contents.describe(file)))
+          .isInstanceOf(IOException.class)
+          .hasMessage("the disk is full");
+      assertThatThrownBy(() -> upload(store, Contents.describe(file))).hasMessageContaining("507");
+      assertThat(store.requests).hasSize(2);
+    }
+  }
+
+  @Test
   void aDefiniteRefusalIsNotRepeated() throws Exception {
     try (var store = new ScriptedStore(status(405, ""))) {
       assertThatThrownBy(() -> upload(store, Contents.describe(file))).hasMessageContaining("405");

@@ -23,7 +23,7 @@ public final class CallErrors {
           "the coordinator at "
               + coordinator
               + " does not know this call; is it older than this client?";
-      case INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION, ALREADY_EXISTS ->
+      case INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION, ALREADY_EXISTS, RESOURCE_EXHAUSTED ->
           said.isEmpty() ? status.getCode().toString() : said;
       default -> status.getCode() + after(said);
     };

@@ -24,8 +24,16 @@ public interface ObjectStore extends AutoCloseable {
    *
    * @return the store's id of the multipart upload, to be handed to the calls below; empty where
    *     the content is of one part
+   * @throws ObjectStoreException of kind NO_SPACE where it is known that the content does not fit
    */
   String beginUpload(String key, UploadContent content) throws ObjectStoreException;
+
+  /**
+   * Asked before the sender of a multipart upload that was begun tries once more.
+   *
+   * @throws ObjectStoreException of kind NO_SPACE where it is known that the rest does not fit
+   */
+  void continueUpload(UploadContent content) throws ObjectStoreException;
 
   /**
    * One request for each part of the content, valid for 15 minutes. Each carries the part's

@@ -22,6 +22,9 @@ final class Running {
   /** The lease has ended and waits for somebody to take the next term. */
   boolean available;
 
+  /** Why what it last wanted to store was refused, until a checkpoint is committed; empty: no. */
+  String notStored = "";
+
   /** Where the job's log ends; null: ask the store. */
   @Nullable LogPosition logEnd;
 

@@ -398,7 +398,7 @@ public final class Scheduler {
             + seconds
             + " s more";
       }
-      return job.reason();
+      return held.notStored.isEmpty() ? job.reason() : notStored(held.notStored);
     }
     @Nullable Waiting waits = waiting.find(job.id());
     if (waits == null) {
@@ -793,6 +793,24 @@ public final class Scheduler {
     return upload;
   }
 
+  /** Says of a running job that the object store has no room for what its worker would store. */
+  public void storageRefused(LeaseRef lease, String why, Now now) {
+    observe(now);
+    @Nullable Running held = running.get(lease.getJobId());
+    if (held == null || held.lease().term() != lease.getTerm()) {
+      return;
+    }
+    // Once for each time that the space runs out, not for each try.
+    if (held.notStored.isEmpty()) {
+      outbox.notify(held.job, "message", notStored(why), now);
+    }
+    held.notStored = why;
+  }
+
+  private static String notStored(String why) {
+    return "it goes on, but its worker cannot store anything and keeps trying: " + why;
+  }
+
   /** Notes the store's name of a multipart upload that was begun. */
   public void multipartStarted(String uploadId, String multipartId) {
     stores.uploads().setMultipartId(uploadId, multipartId);
@@ -880,6 +898,7 @@ public final class Scheduler {
     if (step > held.attempt.resumedStep()) {
       held.attempt = stepped(held.attempt, step);
     }
+    held.notStored = "";
     outbox.notify(committed, "checkpoint", "checkpoint of step " + step, now);
     if (request.getRelease()) {
       String reason =

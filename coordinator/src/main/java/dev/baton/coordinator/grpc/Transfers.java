@@ -104,7 +104,11 @@ final class Transfers {
 
   private CompletableFuture<Upload> begun(Upload upload) {
     if (!upload.multipartId().isEmpty()) {
-      return CompletableFuture.completedFuture(upload);
+      return onStore(
+          () -> {
+            objects.continueUpload(upload.content());
+            return upload;
+          });
     }
     return once(
         beginning,

@@ -1,6 +1,7 @@
 package dev.baton.coordinator.grpc;
 
 import dev.baton.coordinator.core.CoordinatorException;
+import dev.baton.coordinator.core.ObjectStoreException;
 import dev.baton.coordinator.core.Scheduler;
 import dev.baton.coordinator.core.Upload;
 import dev.baton.coordinator.loop.CoreLoop;
@@ -27,6 +28,7 @@ import io.grpc.Status;
 import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import org.jspecify.annotations.Nullable;
 
 /** The workers' side of the contract. */
@@ -206,7 +208,29 @@ final class WorkerGrpcService extends WorkerServiceGrpc.WorkerServiceImplBase {
   public void createUpload(CreateUploadRequest request, StreamObserver<UploadTicket> responses) {
     Replies.reply(
         responses,
-        () -> transfers.uploadTicket(loop.submit((core, now) -> core.createUpload(request, now))));
+        () ->
+            sayIfRefused(
+                request.getLease(),
+                transfers.uploadTicket(
+                    loop.submit((core, now) -> core.createUpload(request, now)))));
+  }
+
+  /** The worker tries again; meanwhile its job's user is to know. */
+  private <T> CompletableFuture<T> sayIfRefused(LeaseRef lease, CompletableFuture<T> storing) {
+    return storing.whenComplete(
+        (done, failure) -> {
+          Throwable cause = failure instanceof CompletionException ? failure.getCause() : failure;
+          if (cause instanceof ObjectStoreException refused
+              && refused.kind() == ObjectStoreException.Kind.NO_SPACE) {
+            String why = String.valueOf(refused.getMessage());
+            var unused =
+                loop.submit(
+                    (core, now) -> {
+                      core.storageRefused(lease, why, now);
+                      return true;
+                    });
+          }
+        });
   }
 
   @Override
@@ -247,7 +271,7 @@ final class WorkerGrpcService extends WorkerServiceGrpc.WorkerServiceImplBase {
   private CompletableFuture<Void> verified(LeaseRef lease, CompletedUpload completed) {
     CompletableFuture<Upload> upload =
         loop.submit((core, now) -> core.uploadOf(lease, completed.getUploadId()));
-    return upload.thenCompose(known -> transfers.verified(known, completed));
+    return sayIfRefused(lease, upload.thenCompose(known -> transfers.verified(known, completed)));
   }
 
   @Override

@@ -213,7 +213,11 @@ public final class CoreLoop<C> implements AutoCloseable {
       }
       transactions.commit();
     } catch (RuntimeException e) {
-      log.error("a group of {} commands failed and is rolled back", group.size(), e);
+      if (e instanceof StoreException store && store.isNoSpace()) {
+        log.error("a group of {} commands is rolled back: {}", group.size(), e.getMessage());
+      } else {
+        log.error("a group of {} commands failed and is rolled back", group.size(), e);
+      }
       rollback();
       failGroup(group, e);
       return false;

@@ -98,7 +98,10 @@ public final class EmbeddedS3 extends S3ObjectStore {
       Files.createDirectories(folder);
       Files.setPosixFilePermissions(buckets, PosixFilePermissions.fromString("rwx------"));
       List<String> credentials = credentials(dataDir);
-      BlobStore files = new FilesystemNio2BlobStore(buckets.toString());
+      BlobStore files =
+          new FullDisk(
+              new FilesystemNio2BlobStore(buckets.toString()),
+              () -> noSpace("the object does not fit", folder, freeIn(folder)));
       S3Proxy server =
           S3Proxy.builder()
               .blobStore(new NothingPublic(files))
@@ -175,45 +178,50 @@ public final class EmbeddedS3 extends S3ObjectStore {
     return "http://" + new HostPort(host, port());
   }
 
+  // The server joins parts by copying them.
   @Override
   public String beginUpload(String key, UploadContent content) throws ObjectStoreException {
-    // The server joins parts by copying them.
-    long needed = content.getBytes() * (content.getPartsCount() > 1 ? 2 : 1) + reservedBytes;
-    long free = free();
-    if (free < needed) {
-      throw full("an upload of %d bytes needs %d".formatted(content.getBytes(), needed), free);
-    }
+    requireRoom(content, content.getPartsCount() > 1 ? 2 : 1);
     return super.beginUpload(key, content);
   }
 
-  // The server tells a full disk from no other failure.
+  // Some parts may be there; the copy is still to be made.
+  @Override
+  public void continueUpload(UploadContent content) throws ObjectStoreException {
+    requireRoom(content, 1);
+  }
+
+  private void requireRoom(UploadContent content, int copies) throws ObjectStoreException {
+    long needed = content.getBytes() * copies + reservedBytes;
+    long free = freeIn(folder);
+    if (free < needed) {
+      throw full("an upload of %d bytes needs %d".formatted(content.getBytes(), needed), free);
+    }
+  }
+
+  // The server does not tell a full disk from other failures in all that it does.
   @Override
   ObjectStoreException translate(String doing, Throwable thrown) {
     ObjectStoreException failure = super.translate(doing, thrown);
-    if (failure.kind() == Kind.UNAVAILABLE) {
-      try {
-        long free = free();
-        return free < reservedBytes ? full(doing + " failed", free) : failure;
-      } catch (ObjectStoreException e) {
-        failure.addSuppressed(e);
-      }
-    }
-    return failure;
+    long free = freeIn(folder);
+    return failure.kind() == Kind.NO_SPACE
+            || (failure.kind() == Kind.UNAVAILABLE && free < reservedBytes)
+        ? full(doing + " failed", free)
+        : failure;
   }
 
-  private long free() throws ObjectStoreException {
-    try {
-      return Files.getFileStore(folder).getUsableSpace();
-    } catch (IOException e) {
-      throw new ObjectStoreException(Kind.UNAVAILABLE, "cannot read " + folder + ": " + e, e);
-    }
+  /** In bytes; 0 where the folder is gone. */
+  private static long freeIn(Path folder) {
+    return folder.toFile().getUsableSpace();
   }
 
   private ObjectStoreException full(String what, long free) {
-    return new ObjectStoreException(
-        Kind.NO_SPACE,
-        "no space left on the coordinator's disk: %s, %s has %d bytes free"
-            .formatted(what, folder, free));
+    return new ObjectStoreException(Kind.NO_SPACE, noSpace(what, folder, free));
+  }
+
+  private static String noSpace(String what, Path folder, long free) {
+    return "no space left on the coordinator's disk: %s, %s has %d bytes free; make room there"
+        .formatted(what, folder, free);
   }
 
   // It would read every part once more to do so, slower than we read the whole.

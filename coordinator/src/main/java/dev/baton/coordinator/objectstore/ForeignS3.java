@@ -36,6 +36,10 @@ public final class ForeignS3 extends S3ObjectStore {
     return origin;
   }
 
+  // It says so itself when it is full.
+  @Override
+  public void continueUpload(UploadContent content) {}
+
   @Override
   boolean keepsChecksums() {
     return true;

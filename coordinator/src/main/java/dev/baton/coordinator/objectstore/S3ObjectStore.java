@@ -222,6 +222,10 @@ abstract sealed class S3ObjectStore implements ObjectStore permits EmbeddedS3, F
 
   private void complete(String key, String multipartId, UploadContent content, List<String> etags)
       throws ObjectStoreException {
+    if (stat(key).isEmpty()) {
+      // Said here, as a server that joins parts slowly has no status left to say it with.
+      continueUpload(content);
+    }
     Part[] parts = new Part[etags.size()];
     for (int i = 0; i < parts.length; i++) {
       String checksum = keepsChecksums() ? Checksums.of(content.getParts(i)) : null;

@@ -1,6 +1,7 @@
 package dev.baton.coordinator.store;
 
 import dev.baton.coordinator.core.StoreException;
+import java.nio.file.Path;
 import java.sql.Connection;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
@@ -19,10 +20,15 @@ import org.jspecify.annotations.Nullable;
  */
 final class Sql implements AutoCloseable {
   private final Connection connection;
+  private final Path file;
   private final Map<String, PreparedStatement> prepared = new HashMap<>();
 
-  Sql(Connection connection) {
+  /**
+   * @param file where the database lies
+   */
+  Sql(Connection connection, Path file) {
     this.connection = connection;
+    this.file = file;
   }
 
   /** Makes a value of the row at hand. */
@@ -43,7 +49,7 @@ final class Sql implements AutoCloseable {
   /** The driver closes a statement that failed, so that it must be prepared anew. */
   private StoreException failed(String sql, SQLException e) {
     prepared.remove(sql);
-    return SqliteErrors.translate(e);
+    return SqliteErrors.translate(e, file);
   }
 
   /** Every row. */
@@ -84,7 +90,7 @@ final class Sql implements AutoCloseable {
     try (var statement = connection.createStatement()) {
       statement.executeUpdate(text);
     } catch (SQLException e) {
-      throw SqliteErrors.translate(e);
+      throw SqliteErrors.translate(e, file);
     }
   }
 
@@ -94,7 +100,7 @@ final class Sql implements AutoCloseable {
       statement.executeUpdate("ROLLBACK");
     } catch (SQLException e) {
       if (!String.valueOf(e.getMessage()).contains("no transaction is active")) {
-        throw SqliteErrors.translate(e);
+        throw SqliteErrors.translate(e, file);
       }
     }
   }
@@ -133,7 +139,7 @@ final class Sql implements AutoCloseable {
     try {
       connection.close();
     } catch (SQLException e) {
-      throw SqliteErrors.translate(e);
+      throw SqliteErrors.translate(e, file);
     }
   }
 }

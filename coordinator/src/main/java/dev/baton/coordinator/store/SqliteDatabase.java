@@ -63,9 +63,9 @@ public final class SqliteDatabase implements Transactions, AutoCloseable {
 
   static Sql connect(Path file) {
     try {
-      return new Sql(DriverManager.getConnection("jdbc:sqlite:" + file));
+      return new Sql(DriverManager.getConnection("jdbc:sqlite:" + file), file);
     } catch (SQLException e) {
-      throw SqliteErrors.translate(e);
+      throw SqliteErrors.translate(e, file);
     }
   }
 

@@ -1071,6 +1071,37 @@ final class SchedulerTest {
   }
 
   @Test
+  void aJobWhoseWorkerCannotStoreSaysSoUntilItCan() {
+    hello("a", 1);
+    String job = submit();
+    LeaseRef lease = offered("a");
+    begin(lease, 0, "");
+    effects.clear();
+    for (int i = 0; i < 3; i++) {
+      run(
+          s -> {
+            s.storageRefused(lease, "the disk is full", now());
+            return "";
+          });
+    }
+    assertThat(view(job).getState()).isEqualTo(dev.baton.v1.JobState.JOB_STATE_RUNNING);
+    assertThat(view(job).getReason()).contains("cannot store").endsWith(": the disk is full");
+    assertThat(effects)
+        .filteredOn(e -> e instanceof Effect.Notify)
+        .singleElement()
+        .asString()
+        .contains("the disk is full");
+    commit(lease, upload(lease), 5, false);
+    assertThat(view(job).getReason()).isEmpty();
+    run(
+        s -> {
+          s.storageRefused(lease.toBuilder().setTerm(7).build(), "of another term", now());
+          return "";
+        });
+    assertThat(view(job).getReason()).isEmpty();
+  }
+
+  @Test
   void logPiecesAreStoredOnceInOrder() {
     String job = submit();
     hello("a", 1);
