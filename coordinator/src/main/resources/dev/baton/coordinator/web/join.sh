@@ -228,9 +228,10 @@ stop_running() {
 
 # Starts the worker, in a session of its own, with everything that it might write in $work.
 start() {
-  mkdir -p "$work/home" "$work/tmp"
+  mkdir -p "$work/home/tmp"
   printf '%s\n' "$token" >"$work/token.new"
   mv -f "$work/token.new" "$work/token"
+  : >"$work/worker.out"
   detach='nohup'
   if command -v setsid >/dev/null 2>&1; then detach='setsid nohup'; fi
   (
@@ -238,7 +239,7 @@ start() {
     unset BATON_TOKEN BATON_COORDINATOR JAVA_HOME
     # PYTHONUSERBASE: where Python's packages of this user are; CUDA libraries may lie there.
     # shellcheck disable=SC2086
-    exec env HOME="$work/home" TMPDIR="$work/tmp" XDG_CACHE_HOME="$work/home/.cache" \
+    exec env HOME="$work/home" TMPDIR="$work/home/tmp" XDG_CACHE_HOME="$work/home/.cache" \
       CUDA_CACHE_PATH="$work/home/.nv" PYTHONUSERBASE="${PYTHONUSERBASE:-${HOME:-}/.local}" \
       $detach "$release/bin/baton" worker --token-file "$work/token" --work-dir "$work" "$@"
   ) >"$work/worker.out" 2>&1 </dev/null &
