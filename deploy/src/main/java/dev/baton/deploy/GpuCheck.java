@@ -1,153 +1,193 @@
 package dev.baton.deploy;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
- * What this machine's GPU does with Baton: the four workloads of {@code bench train} on it, and a
- * job that is killed, resumed and held against an undisturbed run. Prints a table on standard error
- * and the same as JSON on standard output. Needs no network; the caller has made sure that there is
- * a GPU.
+ * What this machine's GPU does with Baton, as {@code deploy/gpu-check} describes it. A table on
+ * standard error as it comes, one line of JSON on standard output at the end. Needs no network.
  */
 final class GpuCheck {
-  private static final List<String> WORKLOADS =
-      List.of("linreg", "lenet-cifar", "mnist-cnn", "resnet18");
+  /** From the kill to the next step on a worker that stands ready, CUDA's start included. */
+  private static final double MOST_SECONDS_TO_NEXT_STEP = 10;
+
+  /**
+   * What to do.
+   *
+   * @param data a folder with {@code mnist/} in it; null: digits are drawn
+   * @param device {@code cuda}; {@code cpu} tries the check itself where there is no GPU
+   * @param quick a few steps of each: figures without meaning, the same checks
+   */
+  record Options(@Nullable Path data, String device, boolean quick) {
+    static Options parse(String[] args) {
+      Path data = null;
+      String device = "cuda";
+      boolean quick = false;
+      for (int i = 0; i < args.length; i++) {
+        switch (args[i]) {
+          case "--quick" -> quick = true;
+          case "--data" -> data = Path.of(value(args, ++i));
+          case "--device" -> {
+            device = value(args, ++i);
+            if (!device.equals("cuda") && !device.equals("cpu")) {
+              throw new IllegalArgumentException(
+                  "--device is " + device + "; it must be cuda or cpu");
+            }
+          }
+          default ->
+              throw new IllegalArgumentException(
+                  "unknown option " + args[i] + "; known are --data, --device and --quick");
+        }
+      }
+      return new Options(data, device, quick);
+    }
+
+    private static String value(String[] args, int index) {
+      if (index == args.length) {
+        throw new IllegalArgumentException(args[index - 1] + " needs a value");
+      }
+      return args[index];
+    }
+
+    boolean cuda() {
+      return device.equals("cuda");
+    }
+  }
+
+  private final ObjectNode report = LocalCluster.JSON.createObjectNode();
+  private final List<String> failures = new ArrayList<>();
 
   private GpuCheck() {}
 
-  /**
-   * Runs it; exit code 1 where something is not as it should be.
-   *
-   * @param args {@code [DIR]}: a folder with {@code mnist/} in it, for mnist-cnn; digits are drawn
-   *     where it is left out
-   */
+  /** Runs it; exit code 1 where something is not as it should be, 2 for wrong usage. */
   public static void main(String[] args) throws IOException, InterruptedException {
+    Options options;
+    try {
+      options = Options.parse(args);
+    } catch (IllegalArgumentException e) {
+      System.err.println("gpu-check: " + e.getMessage());
+      System.exit(2);
+      return;
+    }
     Path dir = Files.createTempDirectory("baton-gpu-check");
-    Path data = dir;
-    if (args.length > 0) {
-      data = Path.of(args[0]);
-    } else {
-      DrawDigits.write(dir.resolve("mnist"), 60_000, 10_000, 1);
+    GpuCheck check = new GpuCheck();
+    check.run(options, dir);
+    check.failures.forEach(failure -> System.err.println("WRONG: " + failure));
+    System.out.println(check.report);
+    System.exit(check.failures.isEmpty() ? 0 : 1);
+  }
+
+  private void run(Options options, Path dir) throws IOException, InterruptedException {
+    Path data = options.data();
+    if (data == null) {
+      data = dir;
+      DrawDigits.write(dir.resolve("mnist"), options.quick() ? 2_000 : 60_000, 10_000, 1);
     }
-    ObjectNode report = LocalCluster.JSON.createObjectNode();
-    ObjectNode bench = report.putObject("bench");
-    System.err.printf("%-12s %14s %8s %10s%n", "workload", "us per step", "steps", "loss");
-    for (String workload : WORKLOADS) {
-      JsonNode line = bench(workload, data);
-      bench.set(workload, line);
+    try (GpuMemory memory = GpuMemory.watch(options.cuda())) {
+      GpuBenches benches = new GpuBenches(options, data, memory);
+      report.set("machine", benches.machine());
+      report.set("python", benches.python());
+      bench(benches);
+      try (GpuJobs jobs = GpuJobs.start(options, dir, memory)) {
+        spare(jobs.spareMemory());
+        resume(jobs.killAndResume());
+        checkpoints(jobs.checkpointsUnderLoad());
+      }
+    }
+    ArrayNode wrong = report.putArray("failures");
+    failures.forEach(wrong::add);
+  }
+
+  private void bench(GpuBenches benches) throws IOException, InterruptedException {
+    ArrayNode lines = report.putArray("bench");
+    System.err.printf(
+        "%-12s %-5s %14s %14s %7s %10s %10s%n",
+        "workload", "", "us per step", "Python's", "ratio", "loss", "peak MiB");
+    for (GpuBenches.Work work : benches.works()) {
+      ObjectNode line = benches.measure(work);
+      lines.add(line);
       System.err.printf(
-          "%-12s %14.1f %8d %10.5f%n",
-          workload,
+          "%-12s %-5s %14.1f %14s %7s %10.5f %10s%n",
+          work.workload(),
+          work.precision(),
           line.get("us_per_step").asDouble(),
-          line.get("steps").asLong(),
-          line.get("loss").asDouble());
+          number("%.1f", line.path("python_us_per_step")),
+          number("%.3f", line.path("ratio")),
+          line.get("loss").asDouble(),
+          number("%.0f", line.path("peak_mib")));
+      if (!Double.isFinite(line.get("loss").asDouble())) {
+        failures.add(work + " ends with loss " + line.get("loss"));
+      }
     }
-    ObjectNode resume = resume(dir);
+    ObjectNode host = benches.samplesOnHost();
+    report.set("samples_on_host", host);
+    System.err.printf(
+        "mnist-cnn with its samples sent from the host each step: %.1f us, held by the device %.1f;"
+            + " same loss and accuracy: %s%n",
+        host.get("us_per_step").asDouble(),
+        host.get("held_us_per_step").asDouble(),
+        yesNo(host.get("same")));
+    if (!host.get("same").asBoolean()) {
+      failures.add("samples sent from the host train to another result than held ones");
+    }
+  }
+
+  private void spare(ObjectNode spare) {
+    report.set("spare", spare);
+    if (spare.has("device_mib")) {
+      System.err.printf(
+          "a spare trainer that waits holds %d MiB of GPU memory%n",
+          spare.get("device_mib").asLong());
+      if (spare.get("device_mib").asLong() > 0) {
+        failures.add("a spare trainer holds GPU memory while it waits");
+      }
+    }
+  }
+
+  private void resume(ObjectNode resume) {
     report.set("resume", resume);
     System.err.printf(
-        "killed at step %d; next step %.2f s later; same bits: %s%n",
+        "killed at step %d; next step %.2f s later; same bits: %s; peak GPU memory %s MiB%n",
         resume.get("killed_at_step").asLong(),
         resume.get("seconds_to_next_step").asDouble(),
-        resume.get("same_weights").asBoolean() ? "yes" : "NO");
-    System.out.println(report);
-    System.exit(resume.get("same_weights").asBoolean() ? 0 : 1);
-  }
-
-  private static JsonNode bench(String workload, Path data)
-      throws IOException, InterruptedException {
-    List<String> command =
-        new ArrayList<>(
-            List.of(
-                LocalCluster.root().resolve("deploy/bin/baton").toString(),
-                "bench",
-                "train",
-                "--workload",
-                workload,
-                "--device",
-                "cuda"));
-    if (workload.equals("resnet18")) {
-      command.addAll(List.of("--steps", "50"));
+        yesNo(resume.get("same_weights")),
+        number("%.0f", resume.path("peak_mib")));
+    if (!resume.get("same_weights").asBoolean()) {
+      failures.add("the job that was killed and resumed has other weights than the undisturbed");
     }
-    if (workload.equals("mnist-cnn")) {
-      command.addAll(List.of("--data", data.toString()));
-    }
-    Process process =
-        new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
-    String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-    if (process.waitFor() != 0) {
-      throw new IOException(
-          "bench train --workload " + workload + " exited " + process.exitValue());
-    }
-    return LocalCluster.JSON.readTree(out);
-  }
-
-  private static ObjectNode resume(Path dir) throws IOException, InterruptedException {
-    DrawDigits.write(dir.resolve("digits"), 20_000, 2_000, 1);
-    try (LocalCluster cluster = LocalCluster.start(dir.resolve("cluster"))) {
-      cluster
-          .baton("dataset", "push", "digits", dir.resolve("digits").toString(), "--format", "idx")
-          .orFail();
-      cluster.startWorker("first");
-      JsonNode undisturbed = succeeded(cluster, cluster.submit(JOB));
-      cluster.startWorker("second");
-      String job = cluster.submit(JOB);
-      ObjectNode line = LocalCluster.JSON.createObjectNode();
-      try (Watch watch = Watch.of(cluster, job)) {
-        watch.await(0, Duration.ofMinutes(3), Watch::isCheckpoint);
-        JsonNode last = watch.awaitStep(watch.mark(), 1, Duration.ofMinutes(2));
-        String holder = last.at("/workers/0").asText();
-        int mark = watch.mark();
-        long killed = System.currentTimeMillis();
-        cluster.worker(holder).kill();
-        JsonNode next =
-            watch.await(
-                mark,
-                Duration.ofMinutes(2),
-                e -> Watch.isStep(e) && !e.at("/workers/0").asText().equals(holder));
-        line.put("killed_at_step", last.get("step").asLong());
-        line.put("seconds_to_next_step", (next.get("time").asLong() - killed) / 1000.0);
-      }
-      JsonNode end = succeeded(cluster, job);
-      line.set("kind", end.at("/attempts/0/kind"));
-      line.set("accuracy", end.at("/result/metrics/accuracy"));
-      line.put("attempts", end.get("attempts").size());
-      line.put(
-          "same_weights",
-          end.at("/result/weights_sha256").equals(undisturbed.at("/result/weights_sha256")));
-      return line;
+    if (resume.get("seconds_to_next_step").asDouble() > MOST_SECONDS_TO_NEXT_STEP) {
+      failures.add("more than " + MOST_SECONDS_TO_NEXT_STEP + " s from the kill to the next step");
     }
   }
 
-  private static JsonNode succeeded(LocalCluster cluster, String job)
-      throws IOException, InterruptedException {
-    JsonNode end = cluster.await(job, Duration.ofMinutes(10));
-    if (!end.get("state").asText().equals("SUCCEEDED")) {
-      throw new IOException("job " + job + " is " + end.get("state") + ": " + end.get("reason"));
+  private void checkpoints(ObjectNode line) {
+    report.set("checkpoint", line);
+    System.err.printf(
+        "%d checkpoints of %.0f MB while training: %.1f %% slower than with none, %.0f ms each%n",
+        line.get("checkpoints").asLong(),
+        line.get("bytes").asDouble() / 1e6,
+        line.get("slower_percent").asDouble(),
+        line.get("ms_each").asDouble());
+    if (line.get("checkpoints").asLong() == 0) {
+      failures.add("no checkpoint was committed under load");
     }
-    return end;
+    if (!line.get("same_weights").asBoolean()) {
+      failures.add("checkpoints change the weights");
+    }
   }
 
-  private static final String JOB =
-      """
-      name: gpu-check
-      model: {builtin: {name: mnist-cnn, num_classes: 10}}
-      data:
-        train: {dataset: digits, split: train}
-        eval: {dataset: digits, split: test}
-      training:
-        epochs: 60
-        batch_size: 64
-        optimizer: {adam: {lr: 0.002}}
-        loss: cross_entropy
-        seed: 1
-      resources: {gpus: 1}
-      checkpoint: {interval: 1s}
-      """;
+  private static String yesNo(JsonNode value) {
+    return value.asBoolean() ? "yes" : "NO";
+  }
+
+  private static String number(String format, JsonNode value) {
+    return value.isNumber() ? String.format(format, value.asDouble()) : "-";
+  }
 }

@@ -138,9 +138,13 @@ public final class TorchEngines implements EngineFactory {
         () -> freeBytes);
   }
 
-  /** A CPU reads samples where they are: it holds none. */
+  /**
+   * A CPU reads samples where they are: it holds none. Nor does a GPU where {@code
+   * BATON_SAMPLES_ON_HOST} is set, for measurements.
+   */
   private static LongSupplier freeBytes(String device) {
-    return device.equals("cuda") ? TorchEngines::freeOnGpu : () -> 0;
+    boolean holds = device.equals("cuda") && System.getenv("BATON_SAMPLES_ON_HOST") == null;
+    return holds ? TorchEngines::freeOnGpu : () -> 0;
   }
 
   private static long freeOnGpu() {
