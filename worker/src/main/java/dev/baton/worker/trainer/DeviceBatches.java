@@ -18,6 +18,8 @@ public final class DeviceBatches implements Batches {
   @FunctionalInterface
   public interface Opener {
     /**
+     * Starts to make them.
+     *
      * @param next the first batch's number
      */
     Batches open(SampleSource source, long next);
