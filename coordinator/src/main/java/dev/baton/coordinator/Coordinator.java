@@ -173,7 +173,8 @@ public final class Coordinator implements AutoCloseable {
                 foreign.secretKey()),
             InstantSource.system());
       }
-      return EmbeddedS3.start(dataDir.path(), config.objects(), InstantSource.system());
+      return EmbeddedS3.start(
+          dataDir.path(), config.objects(), Optional.empty(), InstantSource.system());
     } catch (IllegalArgumentException e) {
       throw new ConfigException("objects: " + e.getMessage());
     } catch (ObjectStoreException e) {

@@ -2,7 +2,9 @@ package dev.baton.coordinator.objectstore;
 
 import dev.baton.coordinator.core.ObjectStoreException;
 import dev.baton.coordinator.core.ObjectStoreException.Kind;
+import dev.baton.coordinator.tls.ServerIdentity;
 import dev.baton.rpc.HostPort;
+import dev.baton.rpc.PinnedTrust;
 import dev.baton.v1.UploadContent;
 import java.io.IOException;
 import java.io.InputStream;
@@ -24,6 +26,7 @@ import java.time.Instant;
 import java.time.InstantSource;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.TimeoutException;
 import java.util.function.Consumer;
 import java.util.function.Predicate;
@@ -64,15 +67,22 @@ public final class EmbeddedS3 extends S3ObjectStore {
       Pattern.compile(".+-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}");
 
   private final S3Proxy server;
+  private final boolean tls;
   private final Path folder;
   private final Instant startedAt;
   private final long reservedBytes;
 
   private EmbeddedS3(
-      S3Proxy server, Path folder, S3Settings settings, InstantSource clock, long reservedBytes) {
-    super(settings, clock);
+      S3Proxy server,
+      Optional<ServerIdentity> identity,
+      Path folder,
+      S3Settings settings,
+      InstantSource clock,
+      long reservedBytes) {
+    super(settings, identity.map(own -> PinnedTrust.everywhere(own.keyPin())), clock);
     this.reservedBytes = reservedBytes;
     this.server = server;
+    this.tls = identity.isPresent();
     this.folder = folder;
     this.startedAt = clock.instant();
   }
@@ -82,15 +92,22 @@ public final class EmbeddedS3 extends S3ObjectStore {
    *
    * @param dataDir the coordinator's own folder, which exists
    * @param listen where to; port 0 picks a free one
+   * @param identity where given, the server speaks HTTPS with it, and nothing else
    * @throws ObjectStoreException where it cannot listen there, or not write to the folder
    */
-  public static EmbeddedS3 start(Path dataDir, HostPort listen, InstantSource clock)
+  public static EmbeddedS3 start(
+      Path dataDir, HostPort listen, Optional<ServerIdentity> identity, InstantSource clock)
       throws ObjectStoreException {
-    return start(dataDir, listen, clock, RESERVED_BYTES);
+    return start(dataDir, listen, identity, clock, RESERVED_BYTES);
   }
 
   /** As above; for tests of a full disk. */
-  static EmbeddedS3 start(Path dataDir, HostPort listen, InstantSource clock, long reservedBytes)
+  static EmbeddedS3 start(
+      Path dataDir,
+      HostPort listen,
+      Optional<ServerIdentity> identity,
+      InstantSource clock,
+      long reservedBytes)
       throws ObjectStoreException {
     try {
       Path buckets = dataDir.resolve("objects");
@@ -102,16 +119,21 @@ public final class EmbeddedS3 extends S3ObjectStore {
           new FullDisk(
               new FilesystemNio2BlobStore(buckets.toString()),
               () -> noSpace("the object does not fit", folder, freeIn(folder)));
+      String scheme = scheme(identity.isPresent());
+      URI endpoint = URI.create(scheme + "://" + listen);
+      S3Proxy.Builder builder = S3Proxy.builder();
+      identity.ifPresentOrElse(
+          own -> builder.secureEndpoint(endpoint).sslContext(own.serverContext()),
+          () -> builder.endpoint(endpoint));
       S3Proxy server =
-          S3Proxy.builder()
+          builder
               .blobStore(new NothingPublic(files))
-              .endpoint(URI.create("http://" + listen))
               .awsAuthentication(AuthenticationType.AWS_V4, credentials.get(0), credentials.get(1))
               .stopTimeout(STOP_TIMEOUT_MS)
               .build();
       server.setBlobStoreLocator(
-          (identity, container, key) ->
-              credentials.get(0).equals(identity)
+          (caller, container, key) ->
+              credentials.get(0).equals(caller)
                   ? new AccessGrant(credentials.get(1), files)
                   : null);
       startListening(server, listen);
@@ -120,11 +142,11 @@ public final class EmbeddedS3 extends S3ObjectStore {
               listen.host().equals("0.0.0.0") || listen.host().equals("::")
                   ? "127.0.0.1"
                   : listen.host(),
-              server.getPort());
+              port(server, identity.isPresent()));
       S3Settings settings =
           new S3Settings(
-              "http://" + reached, REGION, BUCKET, credentials.get(0), credentials.get(1));
-      return new EmbeddedS3(server, folder, settings, clock, reservedBytes);
+              scheme + "://" + reached, REGION, BUCKET, credentials.get(0), credentials.get(1));
+      return new EmbeddedS3(server, identity, folder, settings, clock, reservedBytes);
     } catch (ObjectStoreException e) {
       throw e;
     } catch (IOException e) {
@@ -170,12 +192,20 @@ public final class EmbeddedS3 extends S3ObjectStore {
 
   /** Where the server listens. */
   public int port() {
-    return server.getPort();
+    return port(server, tls);
+  }
+
+  private static int port(S3Proxy server, boolean tls) {
+    return tls ? server.getSecurePort() : server.getPort();
+  }
+
+  private static String scheme(boolean tls) {
+    return tls ? "https" : "http";
   }
 
   @Override
   String originFor(String host) {
-    return "http://" + new HostPort(host, port());
+    return scheme(tls) + "://" + new HostPort(host, port());
   }
 
   // The server joins parts by copying them.

@@ -3,6 +3,7 @@ package dev.baton.coordinator.objectstore;
 import dev.baton.coordinator.core.ObjectStoreException;
 import dev.baton.v1.UploadContent;
 import java.time.InstantSource;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /** Any S3-compatible store that somebody else runs. URLs name its endpoint. */
@@ -10,7 +11,7 @@ public final class ForeignS3 extends S3ObjectStore {
   private final String origin;
 
   private ForeignS3(S3Settings settings, InstantSource clock) {
-    super(settings, clock);
+    super(settings, Optional.empty(), clock);
     this.origin = settings.endpoint();
   }
 

@@ -3,6 +3,7 @@ package dev.baton.coordinator.objectstore;
 import dev.baton.coordinator.core.ObjectStore;
 import dev.baton.coordinator.core.ObjectStoreException;
 import dev.baton.coordinator.core.ObjectStoreException.Kind;
+import dev.baton.rpc.PinnedTrust;
 import dev.baton.v1.PresignedRequest;
 import dev.baton.v1.UploadContent;
 import dev.baton.v1.UploadPart;
@@ -68,7 +69,10 @@ abstract sealed class S3ObjectStore implements ObjectStore permits EmbeddedS3, F
   private final MinioAsyncClient client;
   private final Presigner presigner;
 
-  S3ObjectStore(S3Settings settings, InstantSource clock) {
+  /**
+   * @param trust where it is not that of the system's roots
+   */
+  S3ObjectStore(S3Settings settings, Optional<PinnedTrust> trust, InstantSource clock) {
     this.settings = settings;
     this.clock = clock;
     this.client =
@@ -76,20 +80,27 @@ abstract sealed class S3ObjectStore implements ObjectStore permits EmbeddedS3, F
             .endpoint(settings.endpoint())
             .region(settings.region())
             .credentials(settings.accessKey(), settings.secretKey())
-            .httpClient(httpClient(), true)
+            .httpClient(httpClient(trust), true)
             .build();
     client.disableVirtualStyleEndpoint();
     this.presigner = new Presigner(settings.region(), settings.accessKey(), settings.secretKey());
   }
 
   // Not minio's own: that one reads every certificate of the machine first, which takes a second.
-  private static OkHttpClient httpClient() {
-    return new OkHttpClient.Builder()
-        .protocols(List.of(Protocol.HTTP_1_1))
-        .connectTimeout(CONNECT_TIMEOUT)
-        .writeTimeout(CALL_TIMEOUT)
-        .readTimeout(CALL_TIMEOUT)
-        .build();
+  private static OkHttpClient httpClient(Optional<PinnedTrust> trust) {
+    OkHttpClient.Builder client =
+        new OkHttpClient.Builder()
+            .protocols(List.of(Protocol.HTTP_1_1))
+            .connectTimeout(CONNECT_TIMEOUT)
+            .writeTimeout(CALL_TIMEOUT)
+            .readTimeout(CALL_TIMEOUT);
+    // The key says whose it is; the name by which it is reached does not matter then.
+    trust.ifPresent(
+        pinned ->
+            client
+                .sslSocketFactory(pinned.context().getSocketFactory(), pinned)
+                .hostnameVerifier((host, session) -> true));
+    return client.build();
   }
 
   /** Scheme, host and port for somebody who reached the coordinator by this host. */

@@ -3,15 +3,19 @@ package dev.baton.coordinator.objectstore;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.baton.coordinator.config.DataDir;
 import dev.baton.coordinator.core.ObjectKeys;
 import dev.baton.coordinator.core.ObjectStore;
 import dev.baton.coordinator.core.ObjectStoreException;
 import dev.baton.coordinator.core.ObjectStoreException.Kind;
+import dev.baton.coordinator.tls.ServerIdentity;
 import dev.baton.rpc.HostPort;
+import dev.baton.rpc.PinnedTrust;
 import dev.baton.transfer.Contents;
 import dev.baton.v1.PresignedRequest;
 import dev.baton.v1.UploadContent;
 import dev.baton.v1.UploadPart;
+import java.io.IOException;
 import java.net.ServerSocket;
 import java.net.URI;
 import java.net.http.HttpClient;
@@ -24,8 +28,10 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Instant;
 import java.time.InstantSource;
 import java.util.List;
+import java.util.Optional;
 import java.util.UUID;
 import java.util.stream.Stream;
+import javax.net.ssl.SSLException;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -36,12 +42,13 @@ class EmbeddedS3Test extends ObjectStoreContract {
 
   @Override
   ObjectStore open(InstantSource clock) throws Exception {
-    return EmbeddedS3.start(dataDir, ANY, clock);
+    return EmbeddedS3.start(dataDir, ANY, Optional.empty(), clock);
   }
 
   @Test
   void urlsNameTheHostThatTheCallerKnows() throws Exception {
-    try (EmbeddedS3 store = EmbeddedS3.start(dataDir, ANY, InstantSource.system())) {
+    try (EmbeddedS3 store =
+        EmbeddedS3.start(dataDir, ANY, Optional.empty(), InstantSource.system())) {
       assertThat(store.presignGet("k", "gpu.example").getUrl())
           .startsWith("http://gpu.example:" + store.port() + "/baton/k?");
       assertThat(store.presignGet("k", "::1").getUrl())
@@ -52,9 +59,39 @@ class EmbeddedS3Test extends ObjectStoreContract {
   @Test
   void itListensWhereItIsTold() throws Exception {
     try (EmbeddedS3 store =
-        EmbeddedS3.start(dataDir, new HostPort("0.0.0.0", 0), InstantSource.system())) {
+        EmbeddedS3.start(
+            dataDir, new HostPort("0.0.0.0", 0), Optional.empty(), InstantSource.system())) {
       store.put("k", new byte[] {1});
       assertThat(status(store.presignGet("k", "127.0.0.1").getUrl())).isEqualTo(200);
+    }
+  }
+
+  @Test
+  void withAKeyItSpeaksTlsAndNothingElse() throws Exception {
+    ServerIdentity identity;
+    try (DataDir data = DataDir.open(dataDir)) {
+      identity = ServerIdentity.own(data, List.of(), InstantSource.system());
+    }
+    try (EmbeddedS3 store =
+        EmbeddedS3.start(dataDir, ANY, Optional.of(identity), InstantSource.system())) {
+      // By the store's own client, which trusts the key as well.
+      store.put("k", new byte[] {1, 2, 3});
+      String url = store.presignGet("k", "127.0.0.1").getUrl();
+      assertThat(url).startsWith("https://127.0.0.1:" + store.port() + "/baton/k?");
+      HttpRequest request = HttpRequest.newBuilder(URI.create(url)).build();
+      byte[] bytes =
+          HttpClient.newBuilder()
+              .sslContext(PinnedTrust.of(identity.pin(), "127.0.0.1").context())
+              .build()
+              .send(request, BodyHandlers.ofByteArray())
+              .body();
+      assertThat(bytes).containsExactly(1, 2, 3);
+      assertThatThrownBy(() -> HttpClient.newHttpClient().send(request, BodyHandlers.discarding()))
+          .as("without the key")
+          .isInstanceOf(SSLException.class);
+      assertThatThrownBy(() -> status(url.replace("https:", "http:")))
+          .as("without TLS")
+          .isInstanceOf(IOException.class);
     }
   }
 
@@ -68,13 +105,15 @@ class EmbeddedS3Test extends ObjectStoreContract {
   void objectsAndUrlsOutliveARestart() throws Exception {
     String url;
     int port;
-    try (EmbeddedS3 store = EmbeddedS3.start(dataDir, ANY, InstantSource.system())) {
+    try (EmbeddedS3 store =
+        EmbeddedS3.start(dataDir, ANY, Optional.empty(), InstantSource.system())) {
       store.put("k", new byte[] {1});
       url = store.presignGet("k", "127.0.0.1").getUrl();
       port = store.port();
     }
     try (EmbeddedS3 store =
-        EmbeddedS3.start(dataDir, new HostPort("127.0.0.1", port), InstantSource.system())) {
+        EmbeddedS3.start(
+            dataDir, new HostPort("127.0.0.1", port), Optional.empty(), InstantSource.system())) {
       assertThat(store.stat("k")).isPresent();
       assertThat(status(url)).isEqualTo(200);
     }
@@ -87,11 +126,12 @@ class EmbeddedS3Test extends ObjectStoreContract {
         .isEqualTo("rw-------");
     String first = Files.readString(file);
     Path other = Files.createDirectory(dataDir.resolve("other"));
-    EmbeddedS3.start(other, ANY, InstantSource.system()).close();
+    EmbeddedS3.start(other, ANY, Optional.empty(), InstantSource.system()).close();
     assertThat(Files.readString(other.resolve("objects.key"))).isNotEqualTo(first);
 
     Files.writeString(file, "half");
-    assertThatThrownBy(() -> EmbeddedS3.start(dataDir, ANY, InstantSource.system()))
+    assertThatThrownBy(
+            () -> EmbeddedS3.start(dataDir, ANY, Optional.empty(), InstantSource.system()))
         .hasMessageContaining("objects.key is damaged");
   }
 
@@ -99,7 +139,8 @@ class EmbeddedS3Test extends ObjectStoreContract {
   void aPortInUseIsNamed() throws Exception {
     try (ServerSocket taken = new ServerSocket(0)) {
       HostPort there = new HostPort("127.0.0.1", taken.getLocalPort());
-      assertThatThrownBy(() -> EmbeddedS3.start(dataDir, there, InstantSource.system()))
+      assertThatThrownBy(
+              () -> EmbeddedS3.start(dataDir, there, Optional.empty(), InstantSource.system()))
           .isInstanceOf(ObjectStoreException.class)
           .hasMessageContaining("cannot listen on " + there)
           .hasMessageContaining("in use");
@@ -113,7 +154,8 @@ class EmbeddedS3Test extends ObjectStoreContract {
             .setBytes(1L << 60)
             .addParts(UploadPart.newBuilder().setBytes(1L << 60))
             .build();
-    try (EmbeddedS3 store = EmbeddedS3.start(dataDir, ANY, InstantSource.system())) {
+    try (EmbeddedS3 store =
+        EmbeddedS3.start(dataDir, ANY, Optional.empty(), InstantSource.system())) {
       assertThatThrownBy(() -> store.beginUpload("k", huge))
           .isInstanceOfSatisfying(
               ObjectStoreException.class, e -> assertThat(e.kind()).isEqualTo(Kind.NO_SPACE))
@@ -125,7 +167,8 @@ class EmbeddedS3Test extends ObjectStoreContract {
   @Test
   void aFailureOnAFullDiskSaysSo() throws Exception {
     long allOfIt = 1L << 60;
-    try (EmbeddedS3 store = EmbeddedS3.start(dataDir, ANY, InstantSource.system(), allOfIt)) {
+    try (EmbeddedS3 store =
+        EmbeddedS3.start(dataDir, ANY, Optional.empty(), InstantSource.system(), allOfIt)) {
       store.put("whatfits", new byte[1]);
       // Makes the server fail.
       Files.createFile(dataDir.resolve("objects/baton/jobs"));
@@ -134,7 +177,8 @@ class EmbeddedS3Test extends ObjectStoreContract {
               ObjectStoreException.class, e -> assertThat(e.kind()).isEqualTo(Kind.NO_SPACE))
           .hasMessageContaining("no space left on the coordinator's disk: writing jobs/j failed");
     }
-    try (EmbeddedS3 store = EmbeddedS3.start(dataDir, ANY, InstantSource.system())) {
+    try (EmbeddedS3 store =
+        EmbeddedS3.start(dataDir, ANY, Optional.empty(), InstantSource.system())) {
       assertThatThrownBy(() -> store.put("jobs/j", new byte[1]))
           .isInstanceOfSatisfying(
               ObjectStoreException.class, e -> assertThat(e.kind()).isEqualTo(Kind.UNAVAILABLE));
@@ -147,7 +191,8 @@ class EmbeddedS3Test extends ObjectStoreContract {
     Path job = Files.createDirectories(dataDir.resolve("objects/baton/jobs/j/1"));
     Path torn = Files.createFile(job.resolve(key.substring(9) + "-" + UUID.randomUUID()));
     Files.setLastModifiedTime(torn, FileTime.from(Instant.now().minusSeconds(5)));
-    try (EmbeddedS3 store = EmbeddedS3.start(dataDir, ANY, InstantSource.system())) {
+    try (EmbeddedS3 store =
+        EmbeddedS3.start(dataDir, ANY, Optional.empty(), InstantSource.system())) {
       store.put(key, new byte[] {1});
       // Young: the server may be writing it.
       Path writing = Files.createFile(job.resolve(key.substring(9) + "-" + UUID.randomUUID()));
@@ -164,7 +209,8 @@ class EmbeddedS3Test extends ObjectStoreContract {
     byte[] part = new byte[5 << 20];
     Path file = Files.write(dataDir.resolve("file"), new byte[part.length + 1]);
     UploadContent content = Contents.describe(file, part.length);
-    try (EmbeddedS3 store = EmbeddedS3.start(dataDir, ANY, InstantSource.system())) {
+    try (EmbeddedS3 store =
+        EmbeddedS3.start(dataDir, ANY, Optional.empty(), InstantSource.system())) {
       String key = ObjectKeys.forJob("j", 1);
       String id = store.beginUpload(key, content);
       PresignedRequest request = store.presignUpload(key, id, content, "127.0.0.1").get(0);
@@ -186,7 +232,8 @@ class EmbeddedS3Test extends ObjectStoreContract {
   void aCommitReadsWhatIsOnTheDisk() throws Exception {
     Path file = Files.write(dataDir.resolve("file"), new byte[1000]);
     UploadContent content = Contents.describe(file);
-    try (EmbeddedS3 store = EmbeddedS3.start(dataDir, ANY, InstantSource.system())) {
+    try (EmbeddedS3 store =
+        EmbeddedS3.start(dataDir, ANY, Optional.empty(), InstantSource.system())) {
       store.put("k", Files.readAllBytes(file));
       store.commit("k", "", content, List.of());
       byte[] damaged = new byte[1000];
@@ -200,7 +247,8 @@ class EmbeddedS3Test extends ObjectStoreContract {
   /** The server takes what everybody on this machine may read for public. */
   @Test
   void nothingIsPublic() throws Exception {
-    try (EmbeddedS3 store = EmbeddedS3.start(dataDir, ANY, InstantSource.system())) {
+    try (EmbeddedS3 store =
+        EmbeddedS3.start(dataDir, ANY, Optional.empty(), InstantSource.system())) {
       store.put("k", new byte[] {1});
       Path bucket = dataDir.resolve("objects/baton");
       Files.setPosixFilePermissions(bucket, PosixFilePermissions.fromString("rwxrwxrwx"));

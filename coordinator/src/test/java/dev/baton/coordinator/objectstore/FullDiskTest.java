@@ -18,6 +18,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.InstantSource;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -40,7 +41,12 @@ class FullDiskTest {
   void start() throws Exception {
     disk = SmallDisk.mount(dir.resolve("disk"), 24);
     store =
-        EmbeddedS3.start(disk.folder(), new HostPort("127.0.0.1", 0), InstantSource.system(), 0);
+        EmbeddedS3.start(
+            disk.folder(),
+            new HostPort("127.0.0.1", 0),
+            Optional.empty(),
+            InstantSource.system(),
+            0);
   }
 
   @AfterEach
