@@ -47,6 +47,8 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   public static final int PROTOCOL = 1;
 
   private static final long CHECK_NANOS = 1_000_000_000L;
+  // For an answer that usually takes milliseconds; a lease given to nobody ends by itself.
+  private static final long LAST_OFFERS_NANOS = 2_000_000_000L;
 
   /**
    * Who this worker is.
@@ -85,6 +87,9 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   private boolean draining;
   private String drainReason = "";
   private boolean leaving;
+  private boolean parting;
+  private boolean parted;
+  private int givingBack;
   private int directories;
 
   public WorkerDaemon(Identity identity, Machine machine, Parts parts) {
@@ -167,9 +172,23 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   }
 
   private void leaveIfIdle() {
-    if (leaving && runs.isEmpty() && !ended.isDone()) {
-      trainers.stop();
-      leaseLoop.stop();
+    if (!leaving || !runs.isEmpty() || parting) {
+      return;
+    }
+    parting = true;
+    trainers.stop();
+    // An offer may be on its way that was made before the coordinator heard of the leaving.
+    leaseLoop.stop(
+        LAST_OFFERS_NANOS,
+        () -> {
+          parted = true;
+          endIfNothingIsLeft();
+          parts.loop().schedule(LAST_OFFERS_NANOS, () -> ended.complete(0));
+        });
+  }
+
+  private void endIfNothingIsLeft() {
+    if (parted && givingBack == 0) {
       ended.complete(0);
     }
   }
@@ -298,6 +317,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
             .setOutcome(AttemptOutcome.ATTEMPT_OUTCOME_RELEASED)
             .setMessage(reason)
             .build();
+    givingBack++;
     parts
         .io()
         .execute(
@@ -307,6 +327,14 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
               } catch (CoordinatorException e) {
                 // It is in no heartbeat, and ends by itself.
                 log.info("{}: {}", lease, e.getMessage());
+              } finally {
+                parts
+                    .loop()
+                    .execute(
+                        () -> {
+                          givingBack--;
+                          endIfNothingIsLeft();
+                        });
               }
             });
   }

@@ -116,6 +116,9 @@ public final class LeaseLoop {
   private long sessions;
   private int retries;
   private boolean stopped;
+  // Until the answer to this heartbeat.
+  private long stopSeq;
+  private @Nullable Runnable onStopped;
   private boolean reported;
 
   public LeaseLoop(Coordinator coordinator, Holder holder, Loop loop) {
@@ -129,14 +132,38 @@ public final class LeaseLoop {
     connect();
   }
 
-  /** Ends the session in good order and opens no other. */
-  public void stop() {
+  /**
+   * Ends the session in good order, and opens no other, once the coordinator has answered what was
+   * sent up to now: what it offered before it heard that has come by then, and its holder can give
+   * it back.
+   *
+   * @param limitNanos how long to wait at most
+   * @param then called once, when the session has ended; at once where none stands
+   */
+  public void stop(long limitNanos, Runnable then) {
     stopped = true;
+    onStopped = then;
+    if (current == null || !current.welcomed) {
+      finish();
+      return;
+    }
+    heartbeat(current);
+    stopSeq = current.seq;
+    loop.schedule(limitNanos, this::finish);
+  }
+
+  private void finish() {
+    Runnable then = onStopped;
+    onStopped = null;
+    if (then == null) {
+      return;
+    }
     Current ending = current;
     current = null;
     if (ending != null && ending.session != null) {
       ending.session.finish();
     }
+    then.run();
   }
 
   /** Whether a session stands. */
@@ -189,6 +216,7 @@ public final class LeaseLoop {
       ended.session.cancel();
     }
     if (stopped) {
+      finish();
       return;
     }
     if (why.kind() == CoordinatorException.Kind.NOT_ALLOWED
@@ -258,6 +286,9 @@ public final class LeaseLoop {
     Long sent = from.sentNanos.remove(reply.getSeq());
     if (sent != null) {
       answered(from, sent, reply.getRenewedList(), reply.getEndedList());
+    }
+    if (onStopped != null && reply.getSeq() >= stopSeq) {
+      finish();
     }
   }
 

@@ -223,6 +223,28 @@ class WorkerDaemonTest {
   }
 
   @Test
+  void anOfferThatCrossesTheLeavingIsGivenBack() throws Exception {
+    coordinator.offerAcrossDraining(coordinator.assignment("j", job("finish", 9_999, 2, 0, 0)));
+    daemon.leave("SIGTERM");
+    assertThat(daemon.ended().get(30, TimeUnit.SECONDS)).isZero();
+    assertThat(coordinator.copy(coordinator.finished))
+        .singleElement()
+        .satisfies(
+            back -> {
+              assertThat(back.getLease().getJobId()).isEqualTo("j");
+              assertThat(back.getOutcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_RELEASED);
+              assertThat(back.getMessage()).contains("draining");
+            });
+  }
+
+  @Test
+  void leavingWaitsNotForACoordinatorThatIsSilent() throws Exception {
+    coordinator.answering(false);
+    daemon.leave("SIGTERM");
+    assertThat(daemon.ended().get(30, TimeUnit.SECONDS)).isZero();
+  }
+
+  @Test
   void whoMustLeaveDuringAnOutageHandsOverWhenItIsBack() throws Exception {
     LeaseRef lease = coordinator.offer(coordinator.assignment("j", job("finish", 9_999, 2, 0, 0)));
     await("trains", () -> reportedStep() >= 3);

@@ -37,6 +37,7 @@ class LeaseLoopTest {
   private final Streams streams = new Streams();
   private final Recorder holder = new Recorder();
   private final LeaseLoop leases = new LeaseLoop(streams, holder, loop);
+  private int stops;
 
   @BeforeEach
   void start() {
@@ -224,12 +225,58 @@ class LeaseLoopTest {
   }
 
   @Test
-  void stoppingEndsTheStreamInGoodOrder() {
+  void stoppingEndsTheStreamInGoodOrderOnceItsLastHeartbeatIsAnswered() {
     welcome();
-    leases.stop();
-    loop.advance(Duration.ofMinutes(1));
+    CoordinatorMessage early = reply(1, List.of(), List.of());
+    stop();
+    assertThat(streams.last().heartbeats()).hasSize(2);
+    streams.last().say(early);
+    streams.last().say(CoordinatorMessage.newBuilder().setOffer(Offer.newBuilder()).build());
+    loop.run();
+    assertThat(holder.offerDeadlines).as("it may still be given back").hasSize(1);
+    assertThat(stops).isZero();
+    answer();
+    assertThat(stops).isEqualTo(1);
     assertThat(streams.last().finished).isTrue();
+    loop.advance(Duration.ofMinutes(1));
+    assertThat(stops).isEqualTo(1);
     assertThat(streams.opened).hasSize(1);
+  }
+
+  @Test
+  void stoppingWaitsNoLongerThanItsLimit() {
+    welcome();
+    stop();
+    loop.advance(Duration.ofMillis(1_900));
+    assertThat(stops).isZero();
+    loop.advance(Duration.ofMillis(100));
+    assertThat(stops).isEqualTo(1);
+    assertThat(streams.last().finished).isTrue();
+  }
+
+  @Test
+  void stoppingWaitsForNobodyWhereNoSessionStands() {
+    stop();
+    assertThat(stops).isEqualTo(1);
+    loop.advance(Duration.ofMinutes(1));
+    assertThat(stops).isEqualTo(1);
+    assertThat(streams.opened).hasSize(1);
+  }
+
+  @Test
+  void aStreamThatBreaksWhileStoppingIsTheEnd() {
+    welcome();
+    stop();
+    streams.last().listener.onEnd(unavailable());
+    loop.run();
+    assertThat(stops).isEqualTo(1);
+    loop.advance(Duration.ofMinutes(1));
+    assertThat(stops).isEqualTo(1);
+    assertThat(streams.opened).hasSize(1);
+  }
+
+  private void stop() {
+    leases.stop(Duration.ofSeconds(2).toNanos(), () -> stops++);
   }
 
   private void welcome() {

@@ -85,6 +85,7 @@ public final class FakeCoordinator implements AutoCloseable {
   private final int port;
   private @Nullable Server server;
   private @Nullable StreamObserver<CoordinatorMessage> stream;
+  private @Nullable Assignment crossing;
   private boolean answering = true;
   private boolean repeating;
   private int failingCalls;
@@ -207,6 +208,11 @@ public final class FakeCoordinator implements AutoCloseable {
     standing.add(lease);
     offer(lease, assignment);
     return lease;
+  }
+
+  /** Makes an offer that crosses the worker's word that it leaves. */
+  public synchronized void offerAcrossDraining(Assignment assignment) {
+    crossing = assignment;
   }
 
   public synchronized void offer(LeaseRef lease, Assignment assignment) {
@@ -381,7 +387,13 @@ public final class FakeCoordinator implements AutoCloseable {
           }
         }
         case PROGRESS -> progress.add(message.getProgress());
-        case DRAINING -> drained.add(message.getDraining().getReason());
+        case DRAINING -> {
+          drained.add(message.getDraining().getReason());
+          if (crossing != null) {
+            LeaseRef unused = offer(crossing);
+            crossing = null;
+          }
+        }
         case MESSAGE_NOT_SET -> refusals.add("an empty message");
       }
     }
