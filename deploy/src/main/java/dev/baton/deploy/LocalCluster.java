@@ -69,22 +69,35 @@ final class LocalCluster implements AutoCloseable {
 
   /** Starts a coordinator on free ports of the loopback address. */
   static LocalCluster start(Path dir) throws IOException, InterruptedException {
+    return start(dir, "127.0.0.1");
+  }
+
+  /**
+   * As above.
+   *
+   * @param objectsHost where the embedded object store listens
+   * @param more flags of the coordinator
+   */
+  static LocalCluster start(Path dir, String objectsHost, String... more)
+      throws IOException, InterruptedException {
     Path launcher = root().resolve("deploy/bin/baton");
     // Chosen here and not by the coordinator, so that a restarted one gets the same.
     List<Integer> ports = freePorts(3);
     Files.createDirectories(dir);
     List<String> args =
-        List.of(
-            launcher.toString(),
-            "coordinator",
-            "--data-dir",
-            dir.resolve("coordinator").toString(),
-            "--listen",
-            "127.0.0.1:" + ports.get(0),
-            "--http",
-            "127.0.0.1:" + ports.get(1),
-            "--objects",
-            "127.0.0.1:" + ports.get(2));
+        new ArrayList<>(
+            List.of(
+                launcher.toString(),
+                "coordinator",
+                "--data-dir",
+                dir.resolve("coordinator").toString(),
+                "--listen",
+                "127.0.0.1:" + ports.get(0),
+                "--http",
+                "127.0.0.1:" + ports.get(1),
+                "--objects",
+                objectsHost + ":" + ports.get(2)));
+    args.addAll(List.of(more));
     Daemon coordinator =
         Daemon.start("coordinator", args, Map.of(), dir.resolve("coordinator.err"));
     return new LocalCluster(launcher, dir, args, "127.0.0.1:" + ports.get(0), coordinator);
@@ -122,6 +135,11 @@ final class LocalCluster implements AutoCloseable {
 
   Path objects() {
     return dir.resolve("coordinator/objects");
+  }
+
+  /** HOST:PORT of the embedded object store. */
+  String objectsAddress() {
+    return coordinatorArgs.get(coordinatorArgs.indexOf("--objects") + 1);
   }
 
   Daemon coordinator() {

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.baton.coordinator.housekeeping;
+
+import org.jspecify.annotations.NullMarked;
