@@ -268,7 +268,7 @@ clean_up() {
     kill "$starting" 2>/dev/null || true
     rm -f "$work/worker.pid" "$work/token"
   fi
-  rm -f "$work/joining"
+  rm -rf "$work/joining" "$work"/release/*.new
   rmdir "$work/release" "$work/download" "$work" 2>/dev/null || true
 }
 

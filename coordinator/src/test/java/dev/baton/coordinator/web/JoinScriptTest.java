@@ -207,7 +207,8 @@ final class JoinScriptTest {
     assertThat(Files.readString(work().resolve("environment"))).doesNotContain(SECRET);
     assertThat(filesIn(home)).allMatch(file -> file.isEmpty() || file.startsWith("baton-worker"));
     assertThat(filesIn(work()))
-        .contains("home/scratch", "home/tmp/scratch", "release/" + digest.substring(0, 16) + "/noise")
+        .contains(
+            "home/scratch", "home/tmp/scratch", "release/" + digest.substring(0, 16) + "/noise")
         .doesNotContain("download", "joining");
   }
 
