@@ -34,6 +34,7 @@ import java.time.Instant;
 import java.time.InstantSource;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.Random;
 import java.util.function.Consumer;
 import java.util.function.Function;
@@ -75,7 +76,9 @@ final class HousekeeperTest {
   void open() throws Exception {
     database = SqliteDatabase.open(dir.resolve("coordinator.db"));
     readers = new Readers(dir.resolve("coordinator.db"));
-    objects = EmbeddedS3.start(dir, new HostPort("127.0.0.1", 0), InstantSource.system());
+    objects =
+        EmbeddedS3.start(
+            dir, new HostPort("127.0.0.1", 0), Optional.empty(), InstantSource.system());
     loop =
         new CoreLoop<>(
             database,
