@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
@@ -127,13 +128,44 @@ class LauncherTest {
     assertThat(onPath.out()).contains(classPath("client"));
   }
 
+  /** A release with a runtime of its own. */
+  private Path release() throws IOException {
+    Path release = dir.resolve("release");
+    Files.createDirectories(release.resolve("bin"));
+    Files.copy(launcher, release.resolve("bin/baton"), StandardCopyOption.COPY_ATTRIBUTES);
+    Files.createDirectories(release.resolve("natives"));
+    for (String jar : List.of("lib/worker/b.jar", "lib/worker/B.jar", "lib/worker/a-1.jar")) {
+      Files.createDirectories(release.resolve(jar).getParent());
+      Files.createFile(release.resolve(jar));
+    }
+    Path java = Files.createDirectories(release.resolve("jre/bin")).resolve("java");
+    Files.writeString(java, "#!/bin/sh\necho \"$0\"; printf '%s\\n' \"$@\"\n");
+    assertThat(java.toFile().setExecutable(true)).isTrue();
+    Files.writeString(release.resolve("jre/release"), "JAVA_VERSION=\"25.0.1\"\n");
+    return release;
+  }
+
   @Test
-  void findsTheJarsOfARelease() throws Exception {
-    Path release = dir.resolve("release/bin/baton");
-    Files.createDirectories(release.getParent());
-    Files.createDirectories(dir.resolve("release/lib/client"));
-    Files.copy(launcher, release, java.nio.file.StandardCopyOption.COPY_ATTRIBUTES);
-    assertThat(run(release, Map.of(), "jobs").out()).contains(dir + "/release/lib/client/*");
+  void aReleaseRunsOnItsOwnRuntimeWithItsOwnLibraries() throws Exception {
+    Path release = release();
+    String lib = release + "/lib/worker/";
+    for (String language : List.of("C", "en_US.UTF-8")) {
+      Ended ended = run(release.resolve("bin/baton"), Map.of("LC_ALL", language), "worker");
+      assertThat(ended.out())
+          .startsWith(release + "/jre/bin/java")
+          .contains(lib + "B.jar:" + lib + "a-1.jar:" + lib + "b.jar")
+          .contains("-Dbaton.natives=" + release + "/natives", "-XX:-UsePerfData");
+    }
+  }
+
+  @Test
+  void aReleaseNamesTheArchiveOfWhatItLacks() throws Exception {
+    Ended ended = run(release().resolve("bin/baton"), Map.of(), "coordinator");
+    assertThat(ended.code()).isEqualTo(2);
+    assertThat(ended.err())
+        .isEqualTo(
+            "error: this archive has no coordinator; baton-coordinator-*-linux-x86_64*.tar.gz has"
+                + " it\n");
   }
 
   @Test

@@ -134,6 +134,8 @@ public final class Main implements Callable<Integer> {
             insecure);
     try (DataDir locked = DataDir.open(dataDir)) {
       Logging.toFile(locked.resolve("coordinator.log"));
+      // Where SQLite and gRPC unpack their libraries.
+      System.setProperty("java.io.tmpdir", locked.temporary().toString());
       serve(settings, locked, spec.commandLine().getOut());
     }
     return CommandLine.ExitCode.OK;

@@ -12,6 +12,7 @@ import dev.baton.worker.daemon.ThreadLoop;
 import dev.baton.worker.daemon.WorkDir;
 import dev.baton.worker.daemon.WorkerDaemon;
 import dev.baton.worker.grpc.GrpcCoordinator;
+import dev.baton.worker.natives.NativeLibraries;
 import dev.baton.worker.process.StallWatch;
 import dev.baton.worker.process.TrainerCommand;
 import io.grpc.ManagedChannel;
@@ -110,6 +111,8 @@ final class WorkerCommand implements Callable<Integer> {
     WorkerConfig config = config();
     try (WorkDir dir = WorkDir.open(config.workDir())) {
       WorkerLog.toFile(dir.path().resolve("worker.log"));
+      // Where gRPC unpacks its transport.
+      System.setProperty("java.io.tmpdir", dir.temporary().toString());
       return run(config, dir);
     }
   }
@@ -266,7 +269,8 @@ final class WorkerCommand implements Callable<Integer> {
         String.valueOf(System.getProperty("java.class.path")),
         trainerMain,
         Math.max(MIN_HEAP_BYTES, Math.min(MAX_HEAP_BYTES, memory / 4)),
-        Math.max(MIN_HEAP_BYTES, memory));
+        Math.max(MIN_HEAP_BYTES, memory),
+        NativeLibraries.ofLauncher());
   }
 
   private CommandLine commandLine() {

@@ -83,6 +83,19 @@ public final class DataDir implements AutoCloseable {
     return path;
   }
 
+  /** An empty folder in it, for what is needed while this process lives. */
+  public Path temporary() throws IOException {
+    Path folder = path.resolve("tmp");
+    if (Files.isDirectory(folder)) {
+      try (var old = Files.list(folder)) {
+        for (Path file : old.toList()) {
+          Files.delete(file);
+        }
+      }
+    }
+    return Files.createDirectories(folder);
+  }
+
   /** A file or folder in it. */
   public Path resolve(String name) {
     return path.resolve(name);

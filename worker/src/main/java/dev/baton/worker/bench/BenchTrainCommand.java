@@ -1,11 +1,13 @@
 package dev.baton.worker.bench;
 
+import dev.baton.worker.natives.NativeLibraries;
 import dev.baton.worker.process.TrainerEnvironment;
 import dev.baton.worker.trainer.TrainingException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
@@ -105,9 +107,11 @@ public final class BenchTrainCommand implements Callable<Integer> {
               + (fast ? " with --fast" : "")
               + "; this release trains with 1");
     }
-    Map<String, String> variables = TrainerEnvironment.variables(threads);
+    NativeLibraries natives = NativeLibraries.ofLauncher();
+    Map<String, String> variables = new HashMap<>(TrainerEnvironment.variables(threads));
+    variables.putAll(natives.environment(System.getenv()));
     if (!System.getenv().entrySet().containsAll(variables.entrySet())) {
-      return startAgain(variables);
+      return startAgain(variables, natives);
     }
     try {
       spec.commandLine().getOut().println(bench.run());
@@ -166,10 +170,12 @@ public final class BenchTrainCommand implements Callable<Integer> {
         option + " is " + value + "; it must be one of " + String.join(", ", right));
   }
 
-  private int startAgain(Map<String, String> variables) throws IOException, InterruptedException {
+  private int startAgain(Map<String, String> variables, NativeLibraries natives)
+      throws IOException, InterruptedException {
     List<String> line = new ArrayList<>();
     line.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     line.addAll(TrainerEnvironment.javaOptions());
+    line.addAll(natives.javaOptions());
     line.add("-cp");
     line.add(System.getProperty("java.class.path"));
     line.add(MAIN);

@@ -19,10 +19,12 @@ import org.jspecify.annotations.Nullable;
  * <pre>
  * lock  worker.log
  * datasets/  decoded/     kept from one start to the next
- * trainers/  attempts/    swept at start: their trainers halted with the daemon that they belonged to
+ * trainers/  attempts/  tmp/    swept at start: trainers halted with the daemon that they belonged to
  * </pre>
  */
 public final class WorkDir implements AutoCloseable {
+  private static final String TEMPORARY = "tmp";
+
   private final Path path;
   private final FileChannel lockFile;
 
@@ -61,7 +63,7 @@ public final class WorkDir implements AutoCloseable {
           ByteBuffer.wrap(
               Long.toString(ProcessHandle.current().pid()).getBytes(StandardCharsets.UTF_8)),
           0);
-      for (String swept : new String[] {"trainers", "attempts"}) {
+      for (String swept : new String[] {"trainers", "attempts", TEMPORARY}) {
         Trees.delete(path.resolve(swept));
         // Sockets lie in there: whoever may connect to one is a trainer.
         Files.createDirectory(
@@ -85,6 +87,11 @@ public final class WorkDir implements AutoCloseable {
 
   public Path path() {
     return path;
+  }
+
+  /** For what is needed while the worker runs. */
+  public Path temporary() {
+    return path.resolve(TEMPORARY);
   }
 
   @Override

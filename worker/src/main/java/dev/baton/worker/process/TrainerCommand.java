@@ -1,5 +1,6 @@
 package dev.baton.worker.process;
 
+import dev.baton.worker.natives.NativeLibraries;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -12,9 +13,15 @@ import java.util.List;
  * @param mainClass its main class, whose one argument is the socket's path
  * @param heapBytes {@code -Xmx}
  * @param directBytes what its buffers outside the heap may take (snapshots of the state)
+ * @param natives the libraries that it loads
  */
 public record TrainerCommand(
-    Path java, String classPath, String mainClass, long heapBytes, long directBytes) {
+    Path java,
+    String classPath,
+    String mainClass,
+    long heapBytes,
+    long directBytes,
+    NativeLibraries natives) {
 
   /** The command line. */
   public List<String> line(Path dir, Path socket) {
@@ -23,7 +30,9 @@ public record TrainerCommand(
     line.add("-Xmx" + heapBytes);
     line.add("-XX:MaxDirectMemorySize=" + directBytes);
     line.addAll(TrainerEnvironment.javaOptions());
+    line.addAll(natives.javaOptions());
     line.add("-XX:-UsePerfData");
+    line.add("-Djava.io.tmpdir=" + dir);
     line.add("-XX:+ExitOnOutOfMemoryError");
     line.add("-XX:ErrorFile=" + dir.resolve("hs_err.log"));
     line.add("-cp");

@@ -3,6 +3,7 @@ package dev.baton.worker.process;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -67,13 +68,17 @@ public final class TrainerEnvironment {
 
   /** Options of the child's JVM, besides heap size and class path. */
   public static List<String> javaOptions() {
-    return List.of(
-        // The heap is small and short-lived; its collector should not compete with the step.
-        "-XX:+UseSerialGC",
-        // JavaCPP would refuse native memory beyond a multiple of -Xmx, and look at the process's
-        // size
-        // for each native object.
-        "-Dorg.bytedeco.javacpp.maxphysicalbytes=0",
-        "-Dorg.bytedeco.javacpp.maxbytes=0");
+    List<String> options = new ArrayList<>();
+    // The heap is small and short-lived; its collector should not compete with the step.
+    options.add("-XX:+UseSerialGC");
+    // JavaCPP would refuse native memory beyond a multiple of -Xmx, and look at the process's size
+    // for each native object.
+    options.add("-Dorg.bytedeco.javacpp.maxphysicalbytes=0");
+    options.add("-Dorg.bytedeco.javacpp.maxbytes=0");
+    if (Runtime.version().feature() >= 24) { // newer JVMs warn of what JavaCPP and protobuf do
+      options.add("--enable-native-access=ALL-UNNAMED");
+      options.add("--sun-misc-unsafe-memory-access=allow");
+    }
+    return options;
   }
 }

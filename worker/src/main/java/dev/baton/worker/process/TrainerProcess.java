@@ -108,6 +108,7 @@ public final class TrainerProcess {
           new ProcessBuilder(command.line(dir, socket)).redirectErrorStream(true);
       Map<String, String> environment = builder.environment();
       environment.putAll(setting.environment());
+      environment.putAll(command.natives().environment(environment));
       Process process = builder.start();
       process.getOutputStream().close();
       TrainerProcess trainer =

@@ -21,6 +21,7 @@ import dev.baton.v1.Resources;
 import dev.baton.v1.Unprepare;
 import dev.baton.worker.cache.DatasetCache;
 import dev.baton.worker.grpc.GrpcCoordinator;
+import dev.baton.worker.natives.NativeLibraries;
 import dev.baton.worker.process.TrainerCommand;
 import dev.baton.worker.testing.FakeCoordinator;
 import dev.baton.worker.testing.FakeTrainer;
@@ -73,7 +74,8 @@ class WorkerDaemonTest {
                     System.getProperty("java.class.path"),
                     FakeTrainer.class.getName(),
                     64 << 20,
-                    64 << 20),
+                    64 << 20,
+                    new NativeLibraries(List.of())),
                 dir,
                 loop,
                 io,
