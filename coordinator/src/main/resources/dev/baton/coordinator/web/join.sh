@@ -232,10 +232,12 @@ start() {
   printf '%s\n' "$token" >"$work/token.new"
   mv -f "$work/token.new" "$work/token"
   : >"$work/worker.out"
-  detach='nohup'
-  if command -v setsid >/dev/null 2>&1; then detach='setsid nohup'; fi
+  detach=''
+  if command -v setsid >/dev/null 2>&1; then detach='setsid'; fi
   (
     cd "$work"
+    # What ignores the terminal's end here does so in what it becomes.
+    trap '' HUP
     unset BATON_TOKEN BATON_COORDINATOR JAVA_HOME
     # PYTHONUSERBASE: where Python's packages of this user are; CUDA libraries may lie there.
     # shellcheck disable=SC2086
