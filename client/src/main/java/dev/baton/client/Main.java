@@ -33,8 +33,8 @@ public final class Main {
             terminal,
             new FileInputStream(FileDescriptor.in),
             System.getenv(),
-            settings -> Channels.open(settings.coordinator(), settings.token()),
-            HttpObjectTransfer::new,
+            settings -> Channels.open(settings.access(), settings.proxies()),
+            settings -> new HttpObjectTransfer(settings.access(), settings.proxies()),
             new SystemTime());
     System.exit(Baton.run(shell, args));
   }

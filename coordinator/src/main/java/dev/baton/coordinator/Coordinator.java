@@ -1,6 +1,7 @@
 package dev.baton.coordinator;
 
 import dev.baton.coordinator.auth.Tokens;
+import dev.baton.coordinator.config.CertificateFiles;
 import dev.baton.coordinator.config.ConfigException;
 import dev.baton.coordinator.config.CoordinatorConfig;
 import dev.baton.coordinator.config.DataDir;
@@ -11,8 +12,8 @@ import dev.baton.coordinator.core.ObjectStore;
 import dev.baton.coordinator.core.ObjectStoreException;
 import dev.baton.coordinator.core.Scheduler;
 import dev.baton.coordinator.core.StoreException;
-import dev.baton.coordinator.core.Token;
 import dev.baton.coordinator.grpc.GrpcApi;
+import dev.baton.coordinator.grpc.Published;
 import dev.baton.coordinator.grpc.UrlHost;
 import dev.baton.coordinator.housekeeping.Housekeeper;
 import dev.baton.coordinator.housekeeping.Reports;
@@ -23,14 +24,16 @@ import dev.baton.coordinator.objectstore.S3Settings;
 import dev.baton.coordinator.store.NewerDatabaseException;
 import dev.baton.coordinator.store.Readers;
 import dev.baton.coordinator.store.SqliteDatabase;
+import dev.baton.coordinator.tls.ServerIdentity;
 import dev.baton.coordinator.web.WebServer;
 import dev.baton.rpc.Channels;
 import dev.baton.rpc.HostPort;
+import dev.baton.rpc.Pin;
+import dev.baton.rpc.TokenText;
 import io.grpc.Server;
 import io.grpc.netty.shaded.io.grpc.netty.NettyServerBuilder;
 import java.io.IOException;
 import java.net.InetSocketAddress;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.SecureRandom;
 import java.time.InstantSource;
@@ -44,13 +47,13 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /** A whole coordinator in this process: the object graph, its start and its end. */
 public final class Coordinator implements AutoCloseable {
   private static final Logger log = LoggerFactory.getLogger(Coordinator.class);
-  private static final String ADMIN_TOKEN = "admin.token";
   private static final int BLOCKING_THREADS = 16;
 
   /** What was opened so far, the newest first: the order in which it is closed. */
@@ -79,15 +82,17 @@ public final class Coordinator implements AutoCloseable {
     this.clock = clock;
     boolean done = false;
     try {
+      Optional<ServerIdentity> identity =
+          config.encrypted() ? Optional.of(identity(config, dataDir)) : Optional.empty();
       // It takes as long to start as the rest, and needs nothing of it.
       CompletableFuture<ObjectStore> startingObjects =
-          CompletableFuture.supplyAsync(() -> openObjects(config, dataDir));
+          CompletableFuture.supplyAsync(() -> openObjects(config, dataDir, identity));
       opened.push(() -> closeStarted(startingObjects));
       Path databaseFile = dataDir.resolve("coordinator.db");
       SqliteDatabase database = open(openDatabase(databaseFile));
       var readers = open(new Readers(databaseFile));
       var tokens = new Tokens(database.tokens().list());
-      ensureAdminToken(dataDir, database, tokens);
+      AdminToken adminToken = AdminToken.open(dataDir, database, tokens, clock.millis());
       ExecutorService blocking = blockingThreads();
       opened.push(() -> end(blocking));
 
@@ -99,18 +104,26 @@ public final class Coordinator implements AutoCloseable {
       var housekeeper = open(new Housekeeper(loop, database.stores(), readers, objects, clock));
 
       var urlHost = new UrlHost(config.advertise(), config.grpc().host());
+      var published = new CompletableFuture<Published>();
       var parts =
           new GrpcApi.Parts(
-              loop, tokens, database.tokens(), readers, objects, blocking, urlHost, reports::write);
-      InetSocketAddress address = CoordinatorConfig.resolve("--listen", config.grpc());
+              loop,
+              tokens,
+              database.tokens(),
+              readers,
+              objects,
+              blocking,
+              urlHost,
+              published,
+              reports::write);
       server =
           api.addTo(
-                  Channels.configure(NettyServerBuilder.forAddress(address)).directExecutor(),
+                  Channels.configure(grpcServer(config, identity)).directExecutor(),
                   parts,
                   clock::millis)
               .build();
       var metrics = new Metrics(loop.stats(), readers::countJobs, api::sessions);
-      web = open(openWeb(config, metrics));
+      web = open(openWeb(config, metrics, identity));
       loop.start();
       opened.push(loop);
       startServer(config.grpc());
@@ -119,6 +132,15 @@ public final class Coordinator implements AutoCloseable {
       housekeeper.start();
       grpcAddress = new HostPort(config.grpc().host(), server.getPort());
       httpAddress = new HostPort(config.http().host(), web.port());
+      var known =
+          new Published(
+              identity.map(ServerIdentity::pin).orElse(Pin.PLAIN),
+              config.advertise(),
+              ownHost(config, identity),
+              grpcAddress,
+              httpAddress);
+      adminToken.publish(known.own());
+      published.complete(known);
       done = true;
     } finally {
       if (!done) {
@@ -160,7 +182,57 @@ public final class Coordinator implements AutoCloseable {
     }
   }
 
-  private static ObjectStore openObjects(CoordinatorConfig config, DataDir dataDir) {
+  private static ServerIdentity identity(CoordinatorConfig config, DataDir dataDir) {
+    // Not the manual clock of a test: what it makes must be good for others today.
+    InstantSource clock = InstantSource.system();
+    if (config.certificate().isPresent()) {
+      CertificateFiles files = config.certificate().get();
+      return ServerIdentity.of(files.certificate(), files.key(), clock);
+    }
+    return ServerIdentity.own(
+        dataDir,
+        Stream.of(
+                config.advertise(),
+                Optional.of(config.grpc().host()).filter(host -> !isWildcard(host)),
+                OwnHost.name(),
+                OwnHost.address())
+            .flatMap(Optional::stream)
+            .filter(TokenText::isHost)
+            .toList(),
+        clock);
+  }
+
+  private static NettyServerBuilder grpcServer(
+      CoordinatorConfig config, Optional<ServerIdentity> identity) {
+    InetSocketAddress address = CoordinatorConfig.resolve("--listen", config.grpc());
+    return identity
+        .map(own -> NettyServerBuilder.forAddress(address, own.grpcCredentials()))
+        .orElseGet(() -> NettyServerBuilder.forAddress(address));
+  }
+
+  /** The host by which others reach this machine, as well as it can be known here. */
+  private static String ownHost(CoordinatorConfig config, Optional<ServerIdentity> identity) {
+    if (config.advertise().isPresent()) {
+      return config.advertise().get();
+    }
+    // A certificate that is verified by name must be called by that name.
+    Optional<String> certified =
+        identity
+            .filter(own -> own.pin().equals(Pin.CA))
+            .flatMap(own -> own.hostNames().stream().findFirst());
+    String host = config.grpc().host();
+    return certified.orElseGet(
+        () -> isWildcard(host) ? OwnHost.address().orElse("127.0.0.1") : host);
+  }
+
+  private static boolean isWildcard(String host) {
+    return CoordinatorConfig.resolve("--listen", new HostPort(host, 0))
+        .getAddress()
+        .isAnyLocalAddress();
+  }
+
+  private static ObjectStore openObjects(
+      CoordinatorConfig config, DataDir dataDir, Optional<ServerIdentity> identity) {
     try {
       if (config.file().objects().isPresent()) {
         ForeignStore foreign = config.file().objects().get();
@@ -173,8 +245,7 @@ public final class Coordinator implements AutoCloseable {
                 foreign.secretKey()),
             InstantSource.system());
       }
-      return EmbeddedS3.start(
-          dataDir.path(), config.objects(), Optional.empty(), InstantSource.system());
+      return EmbeddedS3.start(dataDir.path(), config.objects(), identity, InstantSource.system());
     } catch (IllegalArgumentException e) {
       throw new ConfigException("objects: " + e.getMessage());
     } catch (ObjectStoreException e) {
@@ -207,31 +278,14 @@ public final class Coordinator implements AutoCloseable {
     }
   }
 
-  /** The file comes after the database has the token: a crash in between makes a second token. */
-  private void ensureAdminToken(DataDir dataDir, SqliteDatabase database, Tokens tokens) {
-    if (Files.exists(dataDir.resolve(ADMIN_TOKEN))) {
-      return;
-    }
-    Tokens.NewToken made = Tokens.create(Token.Role.ADMIN, clock.millis(), 0);
-    database.begin();
-    database.tokens().insert(made.stored());
-    database.commit();
-    tokens.add(made.stored());
-    try {
-      dataDir.writeSecret(ADMIN_TOKEN, made.text() + "\n");
-    } catch (IOException e) {
-      throw new ConfigException(
-          dataDir.resolve(ADMIN_TOKEN) + ": cannot be written: " + e.getMessage());
-    }
-  }
-
-  private static WebServer openWeb(CoordinatorConfig config, Metrics metrics) {
+  private static WebServer openWeb(
+      CoordinatorConfig config, Metrics metrics, Optional<ServerIdentity> identity) {
     try {
       return new WebServer(
           CoordinatorConfig.resolve("--http", config.http()),
           metrics::text,
           config.releases(),
-          Optional.empty());
+          identity.map(ServerIdentity::serverContext));
     } catch (IOException e) {
       throw new ConfigException(
           "--http " + config.http() + ": cannot listen there: " + e.getMessage());

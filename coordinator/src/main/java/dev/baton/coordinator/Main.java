@@ -1,10 +1,12 @@
 package dev.baton.coordinator;
 
 import dev.baton.coordinator.bench.BenchCommand;
+import dev.baton.coordinator.config.CertificateFiles;
 import dev.baton.coordinator.config.ConfigException;
 import dev.baton.coordinator.config.ConfigLoader;
 import dev.baton.coordinator.config.CoordinatorConfig;
 import dev.baton.coordinator.config.DataDir;
+import dev.baton.coordinator.config.Encryption;
 import dev.baton.coordinator.config.FileConfig;
 import java.io.PrintWriter;
 import java.nio.file.Path;
@@ -76,12 +78,28 @@ public final class Main implements Callable<Integer> {
   @Option(
       names = "--config",
       paramLabel = "FILE",
-      description = "YAML: an object store of your own (objects), times of leases (lease).")
+      description =
+          "YAML: an object store of your own (objects), times of leases (lease), a certificate"
+              + " (tls).")
   private @Nullable Path config;
 
   @Option(
+      names = "--tls",
+      description = "Speak TLS on loopback too; beyond it the coordinator always does.")
+  private boolean tls;
+
+  @Option(
+      names = "--tls-cert",
+      paramLabel = "FILE",
+      description = "A certificate of your own (PEM), with --tls-key; default: one made here.")
+  private @Nullable Path certificate;
+
+  @Option(names = "--tls-key", paramLabel = "FILE", description = "Its private key (PEM, PKCS#8).")
+  private @Nullable Path certificateKey;
+
+  @Option(
       names = "--insecure",
-      description = "Allow addresses beyond loopback, though nothing is encrypted.")
+      description = "Encrypt nothing, beyond loopback neither: everybody on the way can read.")
   private boolean insecure;
 
   /** Runs a coordinator until it is told to stop, or {@code bench coordinator}. */
@@ -122,6 +140,8 @@ public final class Main implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
+    FileConfig file =
+        config == null ? FileConfig.DEFAULT : new ConfigLoader(System::getenv).load(config);
     var settings =
         new CoordinatorConfig(
             dataDir,
@@ -130,8 +150,9 @@ public final class Main implements Callable<Integer> {
             CoordinatorConfig.address("--objects", objects),
             Optional.ofNullable(advertise),
             Optional.ofNullable(releases),
-            config == null ? FileConfig.DEFAULT : new ConfigLoader(System::getenv).load(config),
-            insecure);
+            file,
+            encryption(),
+            certificate().or(file::tls));
     try (DataDir locked = DataDir.open(dataDir)) {
       Logging.toFile(locked.resolve("coordinator.log"));
       // Where SQLite and gRPC unpack their libraries.
@@ -139,6 +160,23 @@ public final class Main implements Callable<Integer> {
       serve(settings, locked, spec.commandLine().getOut());
     }
     return CommandLine.ExitCode.OK;
+  }
+
+  private Encryption encryption() {
+    if (tls && insecure) {
+      throw new ConfigException("--tls and --insecure exclude each other; give one");
+    }
+    return tls ? Encryption.ALWAYS : insecure ? Encryption.NEVER : Encryption.WHERE_NEEDED;
+  }
+
+  private Optional<CertificateFiles> certificate() {
+    if (certificate != null && certificateKey != null) {
+      return Optional.of(new CertificateFiles(certificate, certificateKey));
+    }
+    if (certificate != null || certificateKey != null) {
+      throw new ConfigException("--tls-cert and --tls-key belong together; give both");
+    }
+    return Optional.empty();
   }
 
   private static void serve(CoordinatorConfig settings, DataDir locked, PrintWriter out)

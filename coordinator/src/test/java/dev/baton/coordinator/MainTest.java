@@ -170,7 +170,23 @@ final class MainTest {
   void whatCannotWorkIsRefusedInOneLine() throws Exception {
     Path dir = temp.resolve("data");
     assertRefused("--data-dir");
-    assertRefused("--insecure", "--data-dir", dir.toString(), "--listen", "0.0.0.0:0");
+    assertRefused(
+        "--tls and --insecure exclude each other",
+        "--data-dir",
+        dir.toString(),
+        "--tls",
+        "--insecure");
+    assertRefused("belong together", "--data-dir", dir.toString(), "--tls-key", "key.pem");
+    String none = temp.resolve("none.pem").toString();
+    assertRefused(
+        none + ": cannot be read: no such file",
+        "--data-dir",
+        dir.toString(),
+        "--tls-cert",
+        none,
+        "--tls-key",
+        none);
+    assertRefused("--advertise a/b", "--data-dir", dir.toString(), "--advertise", "a/b");
     assertRefused("expected HOST:PORT", "--data-dir", dir.toString(), "--http", "7071");
     assertRefused(
         "is not a folder", "--data-dir", dir.toString(), "--releases", dir.resolve("x").toString());

@@ -2,6 +2,7 @@ package dev.baton.coordinator;
 
 import dev.baton.coordinator.config.CoordinatorConfig;
 import dev.baton.coordinator.config.DataDir;
+import dev.baton.coordinator.config.Encryption;
 import dev.baton.coordinator.config.FileConfig;
 import dev.baton.coordinator.core.LeasePolicy;
 import dev.baton.rpc.Channels;
@@ -43,8 +44,9 @@ final class Running implements AutoCloseable {
                 any,
                 Optional.empty(),
                 Optional.empty(),
-                new FileConfig(Optional.empty(), LEASES),
-                false),
+                new FileConfig(Optional.empty(), LEASES, Optional.empty()),
+                Encryption.WHERE_NEEDED,
+                Optional.empty()),
             dataDir,
             InstantSource.system());
     admin = channel(Files.readString(dir.resolve("admin.token")).strip());

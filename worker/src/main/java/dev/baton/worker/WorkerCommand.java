@@ -1,7 +1,10 @@
 package dev.baton.worker;
 
+import dev.baton.rpc.Access;
 import dev.baton.rpc.Channels;
 import dev.baton.rpc.HostPort;
+import dev.baton.rpc.Proxies;
+import dev.baton.rpc.TokenText;
 import dev.baton.transfer.HttpObjectTransfer;
 import dev.baton.v1.Machine;
 import dev.baton.worker.cache.DatasetCache;
@@ -22,6 +25,7 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Clock;
+import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
@@ -57,7 +61,7 @@ final class WorkerCommand implements Callable<Integer> {
       names = "--coordinator",
       paramLabel = "HOST:PORT",
       defaultValue = "${env:BATON_COORDINATOR}",
-      description = "The coordinator's gRPC address (else $BATON_COORDINATOR).")
+      description = "The coordinator's gRPC address (else $BATON_COORDINATOR, else the token's).")
   private @Nullable String coordinator;
 
   @Option(
@@ -65,6 +69,11 @@ final class WorkerCommand implements Callable<Integer> {
       paramLabel = "FILE",
       description = "A file that holds a token of role worker (else $BATON_TOKEN).")
   private @Nullable Path tokenFile;
+
+  @Option(
+      names = "--insecure",
+      description = "Send a token that names no key unencrypted to another machine.")
+  private boolean insecure;
 
   @Option(
       names = "--work-dir",
@@ -119,18 +128,13 @@ final class WorkerCommand implements Callable<Integer> {
 
   private WorkerConfig config() throws IOException {
     try {
-      String address = coordinator;
-      if (address == null || address.isEmpty()) {
-        throw new IllegalArgumentException(
-            "no coordinator: give --coordinator HOST:PORT or set BATON_COORDINATOR");
-      }
-      HostPort unused = HostPort.parse(address);
+      Optional<HostPort> address =
+          Optional.ofNullable(coordinator).filter(text -> !text.isEmpty()).map(HostPort::parse);
       if (workDir == null) {
         throw new IllegalArgumentException("no --work-dir");
       }
       return new WorkerConfig(
-          address,
-          token(),
+          Access.of(TokenText.parse(token()), address, insecure),
           workDir,
           name == null ? label(MachineProbe.hostname()) : name,
           positive("--slots", slots),
@@ -179,9 +183,10 @@ final class WorkerCommand implements Callable<Integer> {
   private int run(WorkerConfig config, WorkDir dir) throws IOException, InterruptedException {
     Machine machine = MachineProbe.probe(dir.path(), config.cpus());
     int jobs = config.slots() > 0 ? config.slots() : Math.max(1, machine.getGpusCount());
+    Proxies proxies = Proxies.of(System.getenv());
     ManagedChannel channel;
     try {
-      channel = Channels.open(config.coordinator(), config.token());
+      channel = Channels.open(config.access(), proxies);
     } catch (IllegalArgumentException e) {
       throw new CommandLine.ParameterException(commandLine(), String.valueOf(e.getMessage()), e);
     }
@@ -199,8 +204,8 @@ final class WorkerCommand implements Callable<Integer> {
               new WorkerDaemon.Identity(UUID.randomUUID().toString(), config.name(), jobs),
               machine,
               new WorkerDaemon.Parts(
-                  new GrpcCoordinator(channel),
-                  new HttpObjectTransfer(),
+                  new GrpcCoordinator(channel, config.access()),
+                  new HttpObjectTransfer(config.access(), proxies),
                   new DatasetCache(dir.path(), config.cacheQuotaBytes(), Clock.systemUTC()),
                   trainerCommand(machine),
                   dir.path(),

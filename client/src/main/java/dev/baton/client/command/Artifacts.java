@@ -159,10 +159,7 @@ final class Artifacts extends VerbGroup {
         TransferListener listener)
         throws IOException, InterruptedException {
       try {
-        shell()
-            .transfers()
-            .get()
-            .download(() -> connection.jobs().downloadArtifact(request), target, listener);
+        transfer().download(() -> connection.jobs().downloadArtifact(request), target, listener);
       } catch (java.nio.file.FileSystemException e) {
         throw new CommandException(
             ExitCodes.FAILED, "cannot write " + FileProblems.describe(target, e));

@@ -2,6 +2,9 @@ package dev.baton.client.command;
 
 import dev.baton.client.connection.Connection;
 import dev.baton.client.connection.Settings;
+import dev.baton.rpc.Access;
+import dev.baton.transfer.ObjectTransfer;
+import io.grpc.ManagedChannel;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Path;
@@ -9,6 +12,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
@@ -70,7 +74,8 @@ public final class Baton extends VerbGroup {
       names = "--coordinator",
       paramLabel = "HOST:PORT",
       scope = ScopeType.INHERIT,
-      description = "Where the coordinator listens (default: 127.0.0.1:7070).")
+      description =
+          "Where the coordinator is (default: where the token says, else 127.0.0.1:7070).")
   private @Nullable String coordinator;
 
   @Option(
@@ -86,6 +91,12 @@ public final class Baton extends VerbGroup {
       scope = ScopeType.INHERIT,
       description = "The token itself; others on this machine may see it.")
   private @Nullable String token;
+
+  @Option(
+      names = "--insecure",
+      scope = ScopeType.INHERIT,
+      description = "Send a token that names no key unencrypted to another machine.")
+  private boolean insecure;
 
   @Option(
       names = "--debug",
@@ -163,17 +174,32 @@ public final class Baton extends VerbGroup {
     return debug;
   }
 
-  /** Where the coordinator is sought, as far as that is known. */
-  String soughtAt() {
-    return settings == null ? Settings.DEFAULT_COORDINATOR : settings.coordinator();
+  /** By what the coordinator is sought, as far as that is known. */
+  Optional<Access> access() {
+    return Optional.ofNullable(settings).map(Settings::access);
+  }
+
+  /** Moves objects between this machine and the coordinator's store. */
+  ObjectTransfer transfer() {
+    if (settings == null) {
+      throw new IllegalStateException("not connected");
+    }
+    return shell.transfers().apply(settings);
   }
 
   /** Opens a line to the coordinator; the caller closes it. */
   Connection connect() {
     Settings resolved =
-        Settings.resolve(new Settings.Flags(coordinator, token, tokenFile), shell.environment());
+        Settings.resolve(
+            new Settings.Flags(coordinator, token, tokenFile, insecure), shell.environment());
     settings = resolved;
     Logging.quiet(debug);
-    return new Connection(shell.connector().open(resolved), shell.time(), shell.terminal()::note);
+    ManagedChannel channel;
+    try {
+      channel = shell.connector().open(resolved);
+    } catch (IllegalArgumentException e) {
+      throw new CommandException(ExitCodes.USAGE, String.valueOf(e.getMessage()));
+    }
+    return new Connection(channel, resolved.access(), shell.time(), shell.terminal()::note);
   }
 }

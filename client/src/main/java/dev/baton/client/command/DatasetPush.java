@@ -146,9 +146,7 @@ final class DatasetPush extends Verb {
             .setUploadId(ids.idFor(content.getSha256()))
             .setContent(content)
             .build();
-    return shell()
-        .transfers()
-        .get()
+    return transfer()
         .upload(
             file,
             content,

@@ -6,6 +6,7 @@ import dev.baton.client.jobfile.JobFileException;
 import dev.baton.client.jobfile.Spelling;
 import dev.baton.client.output.Terminal;
 import dev.baton.dataset.DatasetException;
+import dev.baton.rpc.TrustProblems;
 import io.grpc.StatusRuntimeException;
 import java.io.IOException;
 import java.io.PrintWriter;
@@ -16,6 +17,7 @@ import java.nio.file.StandardOpenOption;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.IExecutionExceptionHandler;
@@ -76,8 +78,12 @@ final class ErrorLines implements IExecutionExceptionHandler, IParameterExceptio
       // Somebody had read enough: head, or a pager that was left.
       return ExitCodes.DONE;
     }
-    int code = code(e);
-    @Nullable String message = expected(e);
+    Optional<String> notTrusted =
+        e instanceof StatusRuntimeException
+            ? baton.access().flatMap(access -> TrustProblems.describe(e, access))
+            : Optional.empty();
+    int code = notTrusted.isPresent() ? ExitCodes.FAILED : code(e);
+    @Nullable String message = notTrusted.orElseGet(() -> expected(e));
     if (message == null) {
       print("unexpected: " + oneLine(e.toString()) + trace(e));
     } else {
@@ -112,7 +118,12 @@ final class ErrorLines implements IExecutionExceptionHandler, IParameterExceptio
   /** The line for what a user, a coordinator or a disk can cause; null for a bug of ours. */
   private @Nullable String expected(Exception e) {
     if (e instanceof StatusRuntimeException call) {
-      return CallErrors.describe(call, baton.soughtAt());
+      return CallErrors.describe(
+          call,
+          baton
+              .access()
+              .map(access -> access.address().toString())
+              .orElse(Settings.DEFAULT_COORDINATOR));
     }
     if (e instanceof CommandException
         || e instanceof JobFileException

@@ -3,10 +3,13 @@ package dev.baton.client.command;
 import dev.baton.client.connection.Connection;
 import dev.baton.client.output.JsonObject;
 import dev.baton.client.output.Units;
+import dev.baton.rpc.Pin;
+import dev.baton.rpc.TokenText;
 import dev.baton.v1.CreateTokenRequest;
 import dev.baton.v1.CreateTokenResponse;
 import java.time.Duration;
 import java.util.Locale;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -27,7 +30,11 @@ final class Token extends VerbGroup {
   @Command(
       name = "create",
       description = "Make a token; it is shown this once, alone on the last line.",
-      footer = {"", "With -o json: {token, id, role, expires_at}; expires_at is null for never."})
+      footer = {
+        "",
+        "For a worker the line is printed, too, that makes any machine one when it is pasted there.",
+        "With -o json: {token, id, role, expires_at, join}; expires_at is null for never."
+      })
   static final class Create extends Verb {
     enum Role {
       ADMIN,
@@ -70,17 +77,48 @@ final class Token extends VerbGroup {
                       .setRole(role.name().toLowerCase(Locale.ROOT))
                       .setTtlSeconds(ttl == null ? 0 : ttl.toSeconds())
                       .build());
-      terminal()
-          .println(
-              output.json()
-                  ? new JsonObject()
-                      .put("token", token.getToken())
-                      .put("id", token.getId())
-                      .put("role", token.getRole())
-                      .put("expires_at", Units.isoTime(token.getExpiresAtMs()))
-                      .toString()
-                  : token.getToken());
+      Optional<String> join =
+          role == Role.WORKER && !token.getHttpUrl().isEmpty()
+              ? Optional.of(joinLine(token))
+              : Optional.empty();
+      if (output.json()) {
+        terminal()
+            .println(
+                new JsonObject()
+                    .put("token", token.getToken())
+                    .put("id", token.getId())
+                    .put("role", token.getRole())
+                    .put("expires_at", Units.isoTime(token.getExpiresAtMs()))
+                    .put("join", join.orElse(null))
+                    .toString());
+        return ExitCodes.DONE;
+      }
+      join.ifPresent(
+          line -> {
+            terminal().println("To make a machine a worker, paste there:");
+            terminal().println("");
+            terminal().println(line);
+            terminal().println("");
+            terminal().println("The token:");
+          });
+      terminal().println(token.getToken());
       return ExitCodes.DONE;
+    }
+
+    /** Downloads the script from none but the coordinator that this token is of, and runs it. */
+    private static String joinLine(CreateTokenResponse token) {
+      Optional<Pin> pin =
+          TokenText.parse(token.getToken()).coordinator().map(TokenText.Origin::pin);
+      String pinned =
+          pin.filter(Pin::namesKey).map(key -> "k --pinnedpubkey " + key.curl()).orElse("");
+      String url = token.getHttpUrl() + "/join";
+      return "curl -fsSL"
+          + pinned
+          + " "
+          // An IPv6 address's brackets mean something to a shell.
+          + (url.contains("[") ? "'" + url + "'" : url)
+          + " | sh -s -- "
+          + (url.contains("[") ? "'" + token.getToken() + "'" : token.getToken());
     }
   }
 }

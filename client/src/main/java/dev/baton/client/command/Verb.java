@@ -3,6 +3,7 @@ package dev.baton.client.command;
 import dev.baton.client.connection.Connection;
 import dev.baton.client.connection.Time;
 import dev.baton.client.output.Terminal;
+import dev.baton.transfer.ObjectTransfer;
 import java.util.concurrent.Callable;
 
 /** A verb that asks the coordinator for something. */
@@ -28,6 +29,11 @@ abstract class Verb implements Callable<Integer> {
 
   final Shell shell() {
     return baton.shell();
+  }
+
+  /** What moves objects; to be asked for while the verb runs. */
+  final ObjectTransfer transfer() {
+    return baton.transfer();
   }
 
   final Terminal terminal() {

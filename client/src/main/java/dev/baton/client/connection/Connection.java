@@ -1,5 +1,7 @@
 package dev.baton.client.connection;
 
+import dev.baton.rpc.Access;
+import dev.baton.rpc.TrustProblems;
 import dev.baton.v1.AdminServiceGrpc;
 import dev.baton.v1.AdminServiceGrpc.AdminServiceBlockingStub;
 import dev.baton.v1.DatasetServiceGrpc;
@@ -32,13 +34,18 @@ public final class Connection implements AutoCloseable {
   private static final int FIRST_TRIES = 20;
 
   private final ManagedChannel channel;
+  private final Access access;
   private final Time time;
   private final Consumer<String> notes;
   private boolean answered;
 
-  /** {@code notes} hears when the coordinator is lost. */
-  public Connection(ManagedChannel channel, Time time, Consumer<String> notes) {
+  /**
+   * @param access by which the channel was opened
+   * @param notes hears when the coordinator is lost
+   */
+  public Connection(ManagedChannel channel, Access access, Time time, Consumer<String> notes) {
     this.channel = channel;
+    this.access = access;
     this.time = time;
     this.notes = notes;
   }
@@ -67,7 +74,7 @@ public final class Connection implements AutoCloseable {
         answered = true;
         return reply;
       } catch (StatusRuntimeException e) {
-        boolean unheard = !answered && tries == 0 && neverConnected(e);
+        boolean unheard = !answered && tries == 0 && (neverConnected(e) || isNotTrusted(e));
         if (unheard || !isTransient(e) || time.nanos() - start >= CALL_PATIENCE.toNanos()) {
           throw e;
         }
@@ -166,6 +173,10 @@ public final class Connection implements AutoCloseable {
   private static boolean isTransient(StatusRuntimeException e) {
     Code code = e.getStatus().getCode();
     return code == Code.UNAVAILABLE || code == Code.DEADLINE_EXCEEDED;
+  }
+
+  private boolean isNotTrusted(StatusRuntimeException e) {
+    return TrustProblems.describe(e, access).isPresent();
   }
 
   private static boolean neverConnected(StatusRuntimeException e) {

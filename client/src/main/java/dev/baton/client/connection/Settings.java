@@ -2,7 +2,10 @@ package dev.baton.client.connection;
 
 import dev.baton.client.jobfile.FlatYaml;
 import dev.baton.client.jobfile.JobFileException;
+import dev.baton.rpc.Access;
 import dev.baton.rpc.HostPort;
+import dev.baton.rpc.Proxies;
+import dev.baton.rpc.TokenText;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -10,15 +13,16 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
  * Where the coordinator is and what it is shown. Flags win over the environment, which wins over
  * {@code ~/.config/baton/config.yaml}.
  *
- * @param coordinator HOST:PORT
+ * @param proxies on the way to the coordinator and to the object store
  */
-public record Settings(String coordinator, String token) {
+public record Settings(Access access, Proxies proxies) {
   /** Where a coordinator listens unless told otherwise. */
   public static final String DEFAULT_COORDINATOR = "127.0.0.1:7070";
 
@@ -26,7 +30,10 @@ public record Settings(String coordinator, String token) {
 
   /** What the command line says; null where it says nothing. */
   public record Flags(
-      @Nullable String coordinator, @Nullable String token, @Nullable Path tokenFile) {}
+      @Nullable String coordinator,
+      @Nullable String token,
+      @Nullable Path tokenFile,
+      boolean insecure) {}
 
   /** Settings that cannot be used; one line that names where they come from. */
   public static final class InvalidException extends RuntimeException {
@@ -45,18 +52,24 @@ public record Settings(String coordinator, String token) {
   public static Settings resolve(Flags flags, Map<String, String> environment) {
     Path configFile = configFile(environment);
     Map<String, String> config = read(configFile);
-    String coordinator =
-        first(
-            flags.coordinator(),
-            environment.get("BATON_COORDINATOR"),
-            config.get("coordinator"),
-            DEFAULT_COORDINATOR);
+    @Nullable String named =
+        first(flags.coordinator(), environment.get("BATON_COORDINATOR"), config.get("coordinator"));
+    Optional<HostPort> address = Optional.empty();
     try {
-      HostPort.parse(coordinator);
+      address = Optional.ofNullable(named).map(HostPort::parse);
     } catch (IllegalArgumentException e) {
       throw new InvalidException("the coordinator's address " + e.getMessage());
     }
-    return new Settings(coordinator, token(flags, environment, config, configFile));
+    String text = token(flags, environment, config, configFile);
+    try {
+      TokenText token = TokenText.parse(text);
+      if (token.coordinator().isEmpty() && address.isEmpty()) {
+        address = Optional.of(HostPort.parse(DEFAULT_COORDINATOR));
+      }
+      return new Settings(Access.of(token, address, flags.insecure()), Proxies.of(environment));
+    } catch (IllegalArgumentException e) {
+      throw new InvalidException(String.valueOf(e.getMessage()));
+    }
   }
 
   private static String token(
@@ -124,13 +137,13 @@ public record Settings(String coordinator, String token) {
     }
   }
 
-  private static String first(@Nullable String... values) {
+  private static @Nullable String first(@Nullable String... values) {
     for (String value : values) {
       if (value != null && !value.isEmpty()) {
         return value;
       }
     }
-    throw new IllegalArgumentException("no value at all");
+    return null;
   }
 
   private static @Nullable String nonEmpty(@Nullable String value) {

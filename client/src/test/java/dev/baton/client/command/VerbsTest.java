@@ -589,7 +589,8 @@ class VerbsTest {
     assertThat(baton.coordinator.tokens.get(0).getTtlSeconds()).isZero();
     JsonNode json =
         baton.run("token", "create", "--role", "user", "--ttl", "30d", "-o", "json").json();
-    assertThat(keys(json)).containsExactly("token", "id", "role", "expires_at");
+    assertThat(keys(json)).containsExactly("token", "id", "role", "expires_at", "join");
+    assertThat(json.get("join").isNull()).as("join line of a user").isTrue();
     assertThat(json.get("expires_at").asText()).isEqualTo("2026-01-31T00:00:00.000Z");
     assertThat(baton.coordinator.tokens.get(1).getTtlSeconds()).isEqualTo(2_592_000);
     assertThat(
@@ -679,15 +680,16 @@ class VerbsTest {
   @Test
   void flagsWinOverEnvironmentOverFile() throws IOException {
     Path config = Files.createDirectories(dir.resolve(".config/baton"));
-    Files.writeString(config.resolve("config.yaml"), "coordinator: file:1\ntoken_file: tok\n");
+    Files.writeString(config.resolve("config.yaml"), "coordinator: 127.0.0.1:1\ntoken_file: tok\n");
     Files.writeString(config.resolve("tok"), "file-token\n");
     baton.environment.remove("BATON_TOKEN");
     baton.run("jobs");
-    baton.environment.put("BATON_COORDINATOR", "env:2");
+    baton.environment.put("BATON_COORDINATOR", "127.0.0.1:2");
     baton.environment.put("BATON_TOKEN", "env-token");
     baton.run("jobs");
-    baton.run("jobs", "--coordinator", "flag:3", "--token", "flag-token");
-    baton.run("--coordinator", "flag:4", "--token-file", config.resolve("tok").toString(), "jobs");
+    baton.run("jobs", "--coordinator", "127.0.0.1:3", "--token", "flag-token");
+    baton.run(
+        "--coordinator", "127.0.0.1:4", "--token-file", config.resolve("tok").toString(), "jobs");
     Path xdg = Files.createDirectories(dir.resolve("xdg/baton"));
     Files.writeString(xdg.resolve("config.yaml"), "token: xdg-token");
     baton.environment.put("XDG_CONFIG_HOME", dir.resolve("xdg").toString());
@@ -696,11 +698,63 @@ class VerbsTest {
     baton.run("jobs");
     assertThat(baton.connections)
         .containsExactly(
-            "file:1 file-token",
-            "env:2 env-token",
-            "flag:3 flag-token",
-            "flag:4 file-token",
-            "127.0.0.1:7070 xdg-token");
+            "127.0.0.1:1 plain file-token",
+            "127.0.0.1:2 plain env-token",
+            "127.0.0.1:3 plain flag-token",
+            "127.0.0.1:4 plain file-token",
+            "127.0.0.1:7070 plain xdg-token");
+  }
+
+  @Test
+  void aWholeTokenSaysWhereAndByWhichKey() {
+    String key = "A".repeat(43);
+    baton.environment.put("BATON_TOKEN", "env-token." + key + ".far.example:1");
+    baton.run("jobs");
+    baton.run("jobs", "--coordinator", "near.example:2");
+    baton.run("jobs", "--token", "flag-token.ca.other.example:3");
+    baton.run("jobs", "--token", "bare", "--coordinator", "far.example:4", "--insecure");
+    assertThat(baton.connections)
+        .containsExactly(
+            "far.example:1 " + key + " env-token",
+            "near.example:2 " + key + " env-token",
+            "other.example:3 ca flag-token",
+            "far.example:4 plain bare");
+    Outcome bare = baton.run("jobs", "--token", "bare", "--coordinator", "far.example:4");
+    assertThat(bare.code()).isEqualTo(2);
+    assertThat(bare.err()).startsWith("error: the token names no key").hasLineCount(1);
+    Outcome torn = baton.run("jobs", "--token", "bare." + key);
+    assertThat(torn.code()).isEqualTo(2);
+    assertThat(torn.err()).startsWith("error: the token is damaged").hasLineCount(1);
+  }
+
+  @Test
+  void theLineToPasteIsOfTheTokensCoordinator() {
+    String key = "A".repeat(42) + "E";
+    baton.coordinator.origin = "." + key + ".far.example:7070";
+    baton.coordinator.httpUrl = "https://far.example:7071";
+    List<String> lines = baton.run("token", "create", "--role", "worker").out().lines().toList();
+    String token = lines.get(lines.size() - 1);
+    assertThat(token).startsWith("secret-").endsWith(baton.coordinator.origin);
+    String pasted =
+        "curl -fsSLk --pinnedpubkey sha256//"
+            + "A".repeat(42)
+            + "E= https://far.example:7071/join | sh -s -- "
+            + token;
+    assertThat(lines).contains(pasted);
+    assertThat(
+            baton
+                .run("token", "create", "--role", "worker", "-o", "json")
+                .json()
+                .get("join")
+                .asText())
+        .isEqualTo(pasted);
+    assertThat(baton.run("token", "create", "--role", "user").out())
+        .as("a user's token alone")
+        .hasLineCount(1);
+    baton.coordinator.origin = ".ca.[fd00::1]:7070";
+    baton.coordinator.httpUrl = "https://[fd00::1]:7071";
+    assertThat(baton.run("token", "create", "--role", "worker").out())
+        .contains("\ncurl -fsSL 'https://[fd00::1]:7071/join' | sh -s -- 'secret-");
   }
 
   @Test

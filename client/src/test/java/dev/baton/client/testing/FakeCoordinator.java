@@ -74,6 +74,11 @@ public final class FakeCoordinator implements AutoCloseable {
   public final List<MetricPoint> points = new ArrayList<>();
   public final List<Artifact> artifacts = new ArrayList<>();
   public final List<CreateTokenRequest> tokens = new ArrayList<>();
+
+  /** What tokens made here say of the coordinator: .PIN.HOST:PORT. */
+  public String origin = "";
+
+  public String httpUrl = "";
   public final List<StreamLogsRequest> logRequests = new ArrayList<>();
 
   /** What each WatchJob in turn does; the last one is used again. */
@@ -323,7 +328,8 @@ public final class FakeCoordinator implements AutoCloseable {
       answer(
           to,
           CreateTokenResponse.newBuilder()
-              .setToken("secret-" + UUID.nameUUIDFromBytes(request.toByteArray()))
+              .setToken("secret-" + UUID.nameUUIDFromBytes(request.toByteArray()) + origin)
+              .setHttpUrl(httpUrl)
               .setId("tok-1")
               .setRole(request.getRole())
               .setExpiresAtMs(

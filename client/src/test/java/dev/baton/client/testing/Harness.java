@@ -78,10 +78,15 @@ public final class Harness implements AutoCloseable {
               if (bug != null) {
                 throw bug;
               }
-              connections.add(settings.coordinator() + " " + settings.token());
-              return coordinator.channel(settings.token());
+              connections.add(
+                  settings.access().address()
+                      + " "
+                      + settings.access().pin()
+                      + " "
+                      + settings.access().secret());
+              return coordinator.channel(settings.access().secret());
             },
-            () -> transfer,
+            settings -> transfer,
             time);
     int code = Baton.run(shell, args);
     return new Outcome(

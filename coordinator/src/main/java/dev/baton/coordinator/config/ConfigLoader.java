@@ -50,7 +50,8 @@ public final class ConfigLoader {
       var config =
           new FileConfig(
               top.section("objects").map(this::objects),
-              top.section("lease").map(this::lease).orElse(LeasePolicy.DEFAULT));
+              top.section("lease").map(this::lease).orElse(LeasePolicy.DEFAULT),
+              top.section("tls").map(section -> certificate(section, file)));
       top.refuseUnknownKeys();
       return config;
     } catch (ConfigException e) {
@@ -68,6 +69,15 @@ public final class ConfigLoader {
             text(section, "secret_key"));
     section.refuseUnknownKeys();
     return store;
+  }
+
+  private CertificateFiles certificate(Section section, Path file) {
+    // Relative to the file that names them.
+    var files =
+        new CertificateFiles(
+            file.resolveSibling(text(section, "cert")), file.resolveSibling(text(section, "key")));
+    section.refuseUnknownKeys();
+    return files;
   }
 
   private LeasePolicy lease(Section section) {

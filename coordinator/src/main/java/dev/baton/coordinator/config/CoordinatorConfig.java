@@ -1,6 +1,7 @@
 package dev.baton.coordinator.config;
 
 import dev.baton.rpc.HostPort;
+import dev.baton.rpc.TokenText;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.UnknownHostException;
@@ -16,7 +17,8 @@ import java.util.Optional;
  * @param objects where the embedded object store listens
  * @param advertise the host that URLs name, instead of the one by which a caller came
  * @param releases the folder served under /releases/
- * @param insecure whether addresses beyond loopback are allowed though nothing is encrypted
+ * @param encryption when the listeners speak TLS
+ * @param certificate one of the operator's own
  */
 public record CoordinatorConfig(
     Path dataDir,
@@ -26,13 +28,24 @@ public record CoordinatorConfig(
     Optional<String> advertise,
     Optional<Path> releases,
     FileConfig file,
-    boolean insecure) {
+    Encryption encryption,
+    Optional<CertificateFiles> certificate) {
 
   public CoordinatorConfig {
-    checkLoopback("--listen", grpc, insecure);
-    checkLoopback("--http", http, insecure);
-    if (file.objects().isEmpty()) {
-      checkLoopback("--objects", objects, insecure);
+    // Unknown hosts are refused now.
+    InetSocketAddress unused = resolve("--listen", grpc);
+    unused = resolve("--http", http);
+    unused = resolve("--objects", objects);
+    advertise.ifPresent(
+        host -> {
+          if (!TokenText.isHost(host)) {
+            throw new ConfigException(
+                "--advertise " + host + ": expected a host's name or address, without a port");
+          }
+        });
+    if (encryption == Encryption.NEVER && certificate.isPresent()) {
+      throw new ConfigException(
+          "--insecure: nothing would be encrypted, though there is a certificate; give one of them");
     }
     releases.ifPresent(
         dir -> {
@@ -42,15 +55,22 @@ public record CoordinatorConfig(
         });
   }
 
-  private static void checkLoopback(String flag, HostPort address, boolean insecure) {
-    if (!resolve(flag, address).getAddress().isLoopbackAddress() && !insecure) {
-      throw new ConfigException(
-          flag
-              + " "
-              + address
-              + ": is reachable from other machines, and nothing is encrypted; add --insecure to"
-              + " accept that, or listen on 127.0.0.1");
-    }
+  /** Whether the listeners speak TLS. */
+  public boolean encrypted() {
+    return switch (encryption) {
+      case ALWAYS -> true;
+      case NEVER -> false;
+      case WHERE_NEEDED ->
+          certificate.isPresent()
+              || !isLoopback(grpc)
+              || !isLoopback(http)
+              || (file.objects().isEmpty() && !isLoopback(objects));
+    };
+  }
+
+  /** Whether only this machine can reach an address that a listener has. */
+  public static boolean isLoopback(HostPort address) {
+    return resolve("address", address).getAddress().isLoopbackAddress();
   }
 
   /** An address that a flag names. */

@@ -6,6 +6,7 @@ import dev.baton.coordinator.core.Scheduler;
 import dev.baton.coordinator.core.Token;
 import dev.baton.coordinator.core.TokenStore;
 import dev.baton.coordinator.loop.CoreLoop;
+import dev.baton.rpc.TokenText;
 import dev.baton.v1.AdminServiceGrpc;
 import dev.baton.v1.CreateTokenRequest;
 import dev.baton.v1.CreateTokenResponse;
@@ -14,6 +15,8 @@ import dev.baton.v1.ListWorkersRequest;
 import dev.baton.v1.ListWorkersResponse;
 import dev.baton.v1.WorkerInfo;
 import io.grpc.stub.StreamObserver;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
 
 /** Workers and tokens. */
 final class AdminGrpcService extends AdminServiceGrpc.AdminServiceImplBase {
@@ -22,14 +25,21 @@ final class AdminGrpcService extends AdminServiceGrpc.AdminServiceImplBase {
   private final CoreLoop<Scheduler> loop;
   private final TokenStore store;
   private final Tokens tokens;
+  private final CompletableFuture<Published> published;
 
   /**
    * @param store of the connection that writes
+   * @param published what tokens say of this coordinator, once it listens
    */
-  AdminGrpcService(CoreLoop<Scheduler> loop, TokenStore store, Tokens tokens) {
+  AdminGrpcService(
+      CoreLoop<Scheduler> loop,
+      TokenStore store,
+      Tokens tokens,
+      CompletableFuture<Published> published) {
     this.loop = loop;
     this.store = store;
     this.tokens = tokens;
+    this.published = published;
   }
 
   @Override
@@ -67,6 +77,7 @@ final class AdminGrpcService extends AdminServiceGrpc.AdminServiceImplBase {
           if (ttl < 0 || ttl > MAX_TTL_SECONDS) {
             throw invalid("ttl_seconds: must lie between 0 (never expires) and " + MAX_TTL_SECONDS);
           }
+          String authority = Authentication.AUTHORITY.get();
           return loop.submit(
                   (core, now) -> {
                     Tokens.NewToken made =
@@ -75,11 +86,14 @@ final class AdminGrpcService extends AdminServiceGrpc.AdminServiceImplBase {
                     store.insert(made.stored());
                     return made;
                   })
-              .thenApply(
-                  made -> {
+              .thenCombine(
+                  published,
+                  (made, known) -> {
                     tokens.add(made.stored());
+                    var origin = Optional.of(known.origin(authority));
                     return CreateTokenResponse.newBuilder()
-                        .setToken(made.text())
+                        .setToken(new TokenText(made.text(), origin).text())
+                        .setHttpUrl(known.httpUrl(authority))
                         .setId(made.stored().id())
                         .setRole(Tokens.label(role))
                         .setExpiresAtMs(made.stored().expiresAtMs())

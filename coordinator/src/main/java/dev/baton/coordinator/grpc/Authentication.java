@@ -31,6 +31,9 @@ public final class Authentication implements ServerInterceptor {
   /** The host of the call's {@code :authority}, without the port. */
   static final Context.Key<String> HOST = Context.key("baton-host");
 
+  /** The whole of it: HOST:PORT, or HOST alone; empty where a caller names none. */
+  static final Context.Key<String> AUTHORITY = Context.keyWithDefault("baton-authority", "");
+
   private static final String BEARER = "Bearer ";
 
   private final Tokens tokens;
@@ -68,7 +71,10 @@ public final class Authentication implements ServerInterceptor {
       call.close(refusal.get(), new Metadata());
       return new ServerCall.Listener<>() {};
     }
-    Context context = Context.current().withValue(HOST, hostOf(call.getAuthority()));
+    String authority = call.getAuthority();
+    Context context =
+        Context.current()
+            .withValues(HOST, hostOf(authority), AUTHORITY, authority == null ? "" : authority);
     return Contexts.interceptCall(context, call, headers, next);
   }
 

@@ -35,6 +35,7 @@ public final class GrpcApi {
       ObjectStore objects,
       Executor blocking,
       UrlHost urlHost,
+      CompletableFuture<Published> published,
       Function<String, CompletableFuture<Void>> reports) {}
 
   /**
@@ -56,7 +57,8 @@ public final class GrpcApi {
                 parts.blocking(),
                 parts.reports()))
         .addService(new DatasetGrpcService(loop, transfers, parts.reads(), parts.blocking()))
-        .addService(new AdminGrpcService(loop, parts.tokenStore(), parts.tokens()))
+        .addService(
+            new AdminGrpcService(loop, parts.tokenStore(), parts.tokens(), parts.published()))
         .addService(new WorkerGrpcService(loop, transfers, streams))
         .intercept(new Authentication(parts.tokens(), nowMs));
   }

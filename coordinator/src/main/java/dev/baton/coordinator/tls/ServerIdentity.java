@@ -4,6 +4,10 @@ import dev.baton.coordinator.config.ConfigException;
 import dev.baton.coordinator.config.DataDir;
 import dev.baton.rpc.Pin;
 import dev.baton.rpc.PinnedTrust;
+import io.grpc.ServerCredentials;
+import io.grpc.netty.shaded.io.grpc.netty.GrpcSslContexts;
+import io.grpc.netty.shaded.io.grpc.netty.NettySslContextServerCredentials;
+import io.grpc.netty.shaded.io.netty.handler.ssl.SslContextBuilder;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -34,6 +38,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SSLContext;
+import javax.net.ssl.SSLException;
 import okhttp3.tls.HeldCertificate;
 
 /**
@@ -263,6 +268,16 @@ public final class ServerIdentity {
               .toList();
     } catch (CertificateException e) {
       return List.of();
+    }
+  }
+
+  /** For a gRPC server. */
+  public ServerCredentials grpcCredentials() {
+    try {
+      return NettySslContextServerCredentials.create(
+          GrpcSslContexts.configure(SslContextBuilder.forServer(key, chain)).build());
+    } catch (SSLException e) {
+      throw new IllegalStateException("the key cannot be used for TLS", e);
     }
   }
 

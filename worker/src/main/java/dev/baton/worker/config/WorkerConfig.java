@@ -1,13 +1,13 @@
 package dev.baton.worker.config;
 
+import dev.baton.rpc.Access;
 import java.nio.file.Path;
 import java.util.regex.Pattern;
 
 /**
  * What a worker is told at its start.
  *
- * @param coordinator HOST:PORT
- * @param token its token
+ * @param access to the coordinator
  * @param workDir its directory
  * @param name its label
  * @param slots jobs at a time; 0 for one, or one for each GPU
@@ -15,13 +15,7 @@ import java.util.regex.Pattern;
  * @param cpus processors to declare; 0 for those there are
  */
 public record WorkerConfig(
-    String coordinator,
-    String token,
-    Path workDir,
-    String name,
-    int slots,
-    long cacheQuotaBytes,
-    int cpus) {
+    Access access, Path workDir, String name, int slots, long cacheQuotaBytes, int cpus) {
   private static final Pattern NAME = Pattern.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,62}");
 
   public WorkerConfig {
@@ -43,6 +37,6 @@ public record WorkerConfig(
   /** Does not show the token. */
   @Override
   public String toString() {
-    return "worker " + name + " of " + coordinator + " in " + workDir;
+    return "worker " + name + " of " + access + " in " + workDir;
   }
 }

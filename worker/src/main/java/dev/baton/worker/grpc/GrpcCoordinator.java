@@ -1,5 +1,7 @@
 package dev.baton.worker.grpc;
 
+import dev.baton.rpc.Access;
+import dev.baton.rpc.TrustProblems;
 import dev.baton.v1.AppendLogRequest;
 import dev.baton.v1.BeginAttemptRequest;
 import dev.baton.v1.BeginAttemptResponse;
@@ -21,17 +23,26 @@ import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import io.grpc.stub.ClientCallStreamObserver;
 import io.grpc.stub.ClientResponseObserver;
+import java.util.Optional;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** The coordinator over a gRPC channel that adds the token and the deadlines to its calls. */
 public final class GrpcCoordinator implements Coordinator {
   private final ManagedChannel channel;
+  private final Access access;
   private final WorkerServiceGrpc.WorkerServiceStub streams;
   private final WorkerServiceGrpc.WorkerServiceBlockingStub calls;
 
-  public GrpcCoordinator(ManagedChannel channel) {
+  // Whether what is there has once been the coordinator, which may come back then.
+  private volatile boolean known;
+
+  /**
+   * @param access by which the channel was opened
+   */
+  public GrpcCoordinator(ManagedChannel channel, Access access) {
     this.channel = channel;
+    this.access = access;
     this.streams = WorkerServiceGrpc.newStub(channel);
     this.calls = WorkerServiceGrpc.newBlockingStub(channel);
   }
@@ -78,7 +89,7 @@ public final class GrpcCoordinator implements Coordinator {
     return call(() -> calls.appendLog(request)).getNextOffset();
   }
 
-  private static <T> T call(Supplier<T> call) throws CoordinatorException {
+  private <T> T call(Supplier<T> call) throws CoordinatorException {
     try {
       return call.get();
     } catch (StatusRuntimeException e) {
@@ -87,7 +98,14 @@ public final class GrpcCoordinator implements Coordinator {
   }
 
   /** The one place where status codes get their meaning. */
-  static CoordinatorException translate(Throwable error) {
+  CoordinatorException translate(Throwable error) {
+    Optional<String> notTrusted = TrustProblems.describe(error, access);
+    if (notTrusted.isPresent()) {
+      return new CoordinatorException(
+          known ? CoordinatorException.Kind.TRY_AGAIN : CoordinatorException.Kind.NOT_ALLOWED,
+          notTrusted.get(),
+          error);
+    }
     Status status = Status.fromThrowable(error);
     CoordinatorException.Kind kind =
         switch (status.getCode()) {
@@ -114,7 +132,7 @@ public final class GrpcCoordinator implements Coordinator {
   }
 
   /** One session's stream, in both directions. */
-  private static final class Stream
+  private final class Stream
       implements Session, ClientResponseObserver<WorkerMessage, CoordinatorMessage> {
     private final SessionListener listener;
     private @Nullable ClientCallStreamObserver<WorkerMessage> requests;
@@ -152,6 +170,7 @@ public final class GrpcCoordinator implements Coordinator {
 
     @Override
     public void onNext(CoordinatorMessage message) {
+      known = true;
       listener.onMessage(message);
     }
 

@@ -5,7 +5,10 @@ import static dev.baton.worker.testing.FakeTrainer.job;
 import static dev.baton.worker.testing.FakeTrainer.weights;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.baton.rpc.Access;
 import dev.baton.rpc.Channels;
+import dev.baton.rpc.HostPort;
+import dev.baton.rpc.Pin;
 import dev.baton.v1.Assignment;
 import dev.baton.v1.AttemptOutcome;
 import dev.baton.v1.BeginAttemptRequest;
@@ -66,7 +69,10 @@ class WorkerDaemonTest {
             new WorkerDaemon.Identity("worker-1", "w1", 1),
             Machine.newBuilder().setCpus(2).build(),
             new WorkerDaemon.Parts(
-                new GrpcCoordinator(channel),
+                new GrpcCoordinator(
+                    channel,
+                    new Access(
+                        HostPort.parse(coordinator.address()), Pin.PLAIN, FakeCoordinator.TOKEN)),
                 coordinator.store,
                 new DatasetCache(dir, 1 << 20, Clock.systemUTC()),
                 new TrainerCommand(
