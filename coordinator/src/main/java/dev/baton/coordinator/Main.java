@@ -72,6 +72,8 @@ public final class Main implements Callable<Integer> {
   @Option(
       names = "--releases",
       paramLabel = "DIR",
+      // The launcher names the archive's own releases/, where it has one.
+      defaultValue = "${sys:baton.releases}",
       description = "A folder of release archives, with SHA256SUMS, for workers that join.")
   private @Nullable Path releases;
 
