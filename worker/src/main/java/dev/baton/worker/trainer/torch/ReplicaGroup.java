@@ -1,0 +1,293 @@
+package dev.baton.worker.trainer.torch;
+
+import dev.baton.worker.trainer.GroupBrokenException;
+import dev.baton.worker.trainer.Membership;
+import java.util.Locale;
+import java.util.function.IntConsumer;
+import java.util.function.Supplier;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.javacpp.chrono.Milliseconds;
+import org.bytedeco.pytorch.Backend;
+import org.bytedeco.pytorch.BackendOptional;
+import org.bytedeco.pytorch.BroadcastOptions;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.GlooDeviceVector;
+import org.bytedeco.pytorch.LongVector;
+import org.bytedeco.pytorch.ProcessGroup;
+import org.bytedeco.pytorch.ProcessGroupGloo;
+import org.bytedeco.pytorch.ScalarTypeOptional;
+import org.bytedeco.pytorch.Store;
+import org.bytedeco.pytorch.TCPStore;
+import org.bytedeco.pytorch.TCPStoreOptions;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptions;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.Work;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.DeviceType;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+
+/**
+ * A group of replicas in c10d, and the collectives that training needs. Every rank calls the same
+ * ones in the same order. Whatever goes wrong on the way to the others is a {@link
+ * GroupBrokenException}, after the group's time-out at the latest; the group is of no use then, and
+ * another one can be formed.
+ *
+ * <p>Tensors that are handed to a collective live where {@link #wire} makes them, and must not be
+ * used for anything else until the group is closed, unless the collective has ended well: after an
+ * {@link #abort} one that is under way still writes.
+ */
+final class ReplicaGroup implements AutoCloseable {
+  /** How often a collective that waits looks whether it was told to end. */
+  private static final long LOOK_MILLIS = 500;
+
+  private final int rank;
+  private final int size;
+  private final String name;
+  private final boolean nccl;
+  private final TensorOptions wireOptions;
+  private final boolean staged;
+  private final Backend backend;
+  private final ProcessGroup processGroup;
+  private final Milliseconds look;
+  private final LongVector equalSplits;
+  private final Owned owned = new Owned();
+  private volatile boolean aborted;
+  private boolean broken;
+  private boolean closed;
+
+  /** A collective that was begun. To be awaited in the scope it was begun in. */
+  final class Pending {
+    private final String what;
+    private final Work work;
+
+    private Pending(String what, Work work) {
+      this.what = what;
+      this.work = work;
+    }
+
+    /** Returns once the result is there. */
+    void await() {
+      if (nccl) {
+        guarded(what, work::_wait);
+        return;
+      }
+      while (true) {
+        if (aborted) {
+          throw broken(what, new IllegalStateException("the group was told to end"));
+        }
+        try {
+          work._wait(look);
+          return;
+        } catch (RuntimeException e) {
+          // Told apart from a look that has ended by itself.
+          if (work.isCompleted()) {
+            guarded(what, work::_wait);
+            return;
+          }
+        }
+      }
+    }
+  }
+
+  private ReplicaGroup(Membership membership, Device device, IntConsumer listening) {
+    this.rank = membership.rank();
+    this.size = membership.size();
+    this.name = "rank " + rank + " of " + size;
+    this.nccl = membership.backend() == Membership.Backend.NCCL;
+    if (nccl && !device.is_cuda()) {
+      throw new IllegalArgumentException("NCCL is for GPUs; this replica computes on a CPU");
+    }
+    this.staged = device.is_cuda() && !nccl;
+    this.wireOptions = owned.keep(new TensorOptions(nccl ? device : new Device(DeviceType.CPU)));
+    this.look = owned.keep(new Milliseconds(LOOK_MILLIS));
+    this.equalSplits = owned.keep(new LongVector());
+    Milliseconds timeout = new Milliseconds(membership.timeout().toMillis());
+    Store store = owned.keep(store(membership, timeout));
+    if (rank == 0) {
+      listening.accept(((TCPStore) store).getPort() & 0xFFFF);
+    }
+    this.backend =
+        owned.keep(
+            nccl
+                ? NcclBackend.create(store, rank, size, timeout)
+                : gloo(store, membership.address(), timeout));
+    // Reducer wants the group that dispatches by device.
+    this.processGroup = owned.keep(new ProcessGroup(rank, size));
+    ProcessGroup.BackendType type =
+        nccl ? ProcessGroup.BackendType.NCCL : ProcessGroup.BackendType.GLOO;
+    processGroup.setBackend(device.type(), type, new BackendOptional(backend));
+    processGroup.setDefaultBackend(type);
+  }
+
+  private static Store store(Membership membership, Milliseconds timeout) {
+    TCPStoreOptions options = new TCPStoreOptions();
+    options.port((short) membership.storePort());
+    options.isServer(membership.rank() == 0);
+    options.waitWorkers(false);
+    options.timeout(timeout);
+    return new TCPStore(membership.storeHost(), options);
+  }
+
+  private ProcessGroupGloo gloo(Store store, String address, Milliseconds timeout) {
+    ProcessGroupGloo.Options options = new ProcessGroupGloo.Options(timeout);
+    options.devices(new GlooDeviceVector(ProcessGroupGloo.createDeviceForHostname(address)));
+    return new ProcessGroupGloo(store, rank, size, options);
+  }
+
+  /**
+   * Forms a group: returns when every rank is connected with every other.
+   *
+   * @param device that the replica computes on
+   * @param listening told the store's port once rank 0 listens, on rank 0 alone
+   * @throws GroupBrokenException where the others are not there in time
+   */
+  static ReplicaGroup form(Membership membership, Device device, IntConsumer listening) {
+    String what = "rank " + membership.rank() + " of " + membership.size() + " forms the group";
+    try (PointerScope scope = new PointerScope()) {
+      return new ReplicaGroup(membership, device, listening);
+    } catch (RuntimeException e) {
+      if (e.getClass() != RuntimeException.class) {
+        throw e;
+      }
+      throw new GroupBrokenException(
+          what
+              + " at "
+              + membership.storeHost()
+              + ":"
+              + membership.storePort()
+              + ": "
+              + TorchErrors.firstLine(e),
+          e);
+    }
+  }
+
+  int rank() {
+    return rank;
+  }
+
+  int size() {
+    return size;
+  }
+
+  /** For {@link org.bytedeco.pytorch.Reducer}. */
+  ProcessGroup processGroup() {
+    return processGroup;
+  }
+
+  /** Whether the device's tensors must be copied to a {@link #wire} tensor to be sent. */
+  boolean staged() {
+    return staged;
+  }
+
+  /** A tensor of that many elements, zeros, where collectives read and write; the scope's. */
+  Tensor wire(long elements, ScalarType type) {
+    Tensor tensor =
+        torch.zeros(new long[] {elements}, wireOptions.dtype(new ScalarTypeOptional(type)));
+    return staged ? tensor.pin_memory() : tensor;
+  }
+
+  /**
+   * Begins to send each rank its split of {@code in} and to receive one from each into {@code out},
+   * in rank order.
+   *
+   * @param out one-dimensional
+   * @param outSplits elements that come from each rank
+   * @param inSplits elements that go to each rank
+   */
+  Pending allToAll(Tensor out, Tensor in, LongVector outSplits, LongVector inSplits) {
+    return begin("all-to-all", () -> backend.alltoall_base(out, in, outSplits, inSplits));
+  }
+
+  /** The same with equal splits. */
+  Pending allToAll(Tensor out, Tensor in) {
+    return allToAll(out, in, equalSplits, equalSplits);
+  }
+
+  /** Begins to put every rank's {@code in} into everyone's {@code out}, in rank order. */
+  Pending allGather(Tensor out, Tensor in) {
+    return begin("all-gather", () -> backend._allgather_base(out, in));
+  }
+
+  /** Begins c10d's own sum: not in an order that can be relied on. */
+  Pending allReduce(Tensor tensor) {
+    return begin("all-reduce", () -> backend.allreduce(new TensorVector(tensor)));
+  }
+
+  /** Begins to overwrite everyone's tensor with that of {@code root}. */
+  Pending broadcast(Tensor tensor, int root) {
+    BroadcastOptions options = new BroadcastOptions();
+    options.rootRank(root);
+    options.rootTensor(0);
+    return begin("broadcast", () -> backend.broadcast(new TensorVector(tensor), options));
+  }
+
+  /** Returns once every rank has called it. */
+  void barrier() {
+    try (PointerScope scope = new PointerScope()) {
+      begin("barrier", backend::barrier).await();
+    }
+  }
+
+  /** Any thread's: collectives that wait end soon, with the exception. */
+  void abort() {
+    aborted = true;
+  }
+
+  private Pending begin(String what, Supplier<Work> collective) {
+    String where = name + ", " + what;
+    if (broken || aborted) {
+      throw broken(where, new IllegalStateException("the group is broken"));
+    }
+    try {
+      return new Pending(where, collective.get());
+    } catch (RuntimeException e) {
+      throw broken(where, e);
+    }
+  }
+
+  /** Runs what communicates in this group. */
+  void guarded(String what, Runnable communication) {
+    try {
+      communication.run();
+    } catch (RuntimeException e) {
+      throw broken(what, e);
+    }
+  }
+
+  private GroupBrokenException broken(String what, RuntimeException e) {
+    broken = true;
+    return e instanceof GroupBrokenException known
+        ? known
+        : new GroupBrokenException(what + ": " + TorchErrors.firstLine(e), e);
+  }
+
+  /** Tells a lost peer from a failure of this replica's own computation, by c10d's messages. */
+  static boolean isBroken(RuntimeException e) {
+    if (e instanceof GroupBrokenException) {
+      return true;
+    }
+    String line = TorchErrors.firstLine(e).toLowerCase(Locale.ROOT);
+    return line.contains("gloo") || line.contains("nccl") || line.contains("connection closed");
+  }
+
+  /**
+   * Ends the connections. After a break this should come soon: in a collective that goes round in a
+   * ring it is what tells the ranks that have no connection with the lost one.
+   */
+  @Override
+  public void close() {
+    if (closed) {
+      return;
+    }
+    closed = true;
+    if (!broken && !aborted) {
+      owned.close();
+      return;
+    }
+    // c10d joins its threads, which may wait for a silent peer until the time-out.
+    Thread closer = new Thread(owned::close, "close-group");
+    closer.setDaemon(true);
+    closer.start();
+  }
+}
