@@ -2,12 +2,10 @@ package dev.baton.worker.daemon;
 
 import dev.baton.v1.Assignment;
 import dev.baton.v1.AttemptOutcome;
-import dev.baton.v1.BeginAttemptRequest;
 import dev.baton.v1.Checkpoint;
 import dev.baton.v1.CheckpointCommitted;
 import dev.baton.v1.CheckpointNow;
 import dev.baton.v1.DaemonMessage;
-import dev.baton.v1.DamagedCheckpoint;
 import dev.baton.v1.Deadline;
 import dev.baton.v1.FinishAttemptRequest;
 import dev.baton.v1.Finished;
@@ -15,7 +13,6 @@ import dev.baton.v1.Go;
 import dev.baton.v1.MetricPoint;
 import dev.baton.v1.Prepared;
 import dev.baton.v1.ProgressReport;
-import dev.baton.v1.Run;
 import dev.baton.v1.SnapshotWritten;
 import dev.baton.v1.StepProgress;
 import dev.baton.v1.TrainerFailed;
@@ -23,20 +20,16 @@ import dev.baton.v1.TrainerMessage;
 import dev.baton.worker.cache.Trees;
 import dev.baton.worker.lease.HeldLease;
 import dev.baton.worker.process.ExitClassifier;
-import dev.baton.worker.process.StallWatch;
 import dev.baton.worker.process.TrainerExit;
 import dev.baton.worker.process.TrainerProcess;
 import dev.baton.worker.process.TrainerSetting;
-import java.io.File;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.Future;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -49,17 +42,11 @@ import org.slf4j.LoggerFactory;
 final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
   private static final Logger log = LoggerFactory.getLogger(JobRun.class);
 
-  private static final long PROGRESS_NANOS = 200_000_000L;
-  private static final long DUMP_NANOS = 1_000_000_000L;
   private static final long FAILED_EXIT_NANOS = 3_000_000_000L;
 
   private enum State {
-    /** Data and checkpoint are being fetched. */
-    STAGING,
-    /** Data is here; that is all that was asked. */
-    STAGED,
-    /** A trainer loads and restores. */
-    RESTORING,
+    /** The {@link Preparation} is under way, or all of it is done that was asked for. */
+    PREPARING,
     /** It waits for a lease. */
     PREPARED,
     TRAINING,
@@ -106,26 +93,17 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
   private final Assignment assignment;
   private final TrainerSetting setting;
   private final Path dir;
-  private final StallWatch watch;
+  private final Preparation preparation;
+  private final Watchdog watchdog;
+  private final ProgressReporter progress;
 
-  private State state = State.STAGING;
-  private @Nullable Future<?> staging;
-  private Stager.@Nullable Staged staged;
-  private @Nullable TrainerProcess trainer;
-  private @Nullable Prepared prepared;
+  private State state = State.PREPARING;
   private @Nullable HeldLease lease;
   private @Nullable LogShipper logs;
   private @Nullable AttemptOutbox outbox;
-  private boolean begun;
-  private boolean paused;
   private boolean stopSnapshot;
   private @Nullable String handOverReason;
   private @Nullable TrainerFailed failure;
-  private @Nullable String stall;
-  private @Nullable StepProgress progress;
-  private long reportedNanos;
-  private boolean reported;
-  private boolean reportDue;
 
   JobRun(Context context, Owner owner, Assignment assignment, TrainerSetting setting, Path dir) {
     this.context = context;
@@ -133,46 +111,19 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
     this.assignment = assignment;
     this.setting = setting;
     this.dir = dir;
-    this.watch = new StallWatch(context.stallNanos(), context.loop().nanoTime());
+    this.preparation = new Preparation(context, this, assignment, setting, dir, this::rank);
+    this.watchdog = new Watchdog(context.loop(), context.stallNanos());
+    this.progress = new ProgressReporter(context.loop(), this::report);
   }
 
   /** Begins to prepare; with a lease, to go as soon as it is prepared. */
   void start(Optional<HeldLease> granted) {
-    Optional<String> obstacle = Optional.empty();
-    if (hasTrainer()) {
-      try {
-        trainer = context.trainers().acquire(setting, this);
-      } catch (IOException e) {
-        obstacle = Optional.of("no trainer can be started: " + e.getMessage());
-      }
-    }
     granted.ifPresent(this::grant);
-    if (obstacle.isPresent()) {
-      fail(AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR, obstacle.get());
-      return;
-    }
-    stage(List.of());
+    preparation.start();
   }
 
-  private void stage(List<DamagedCheckpoint> damaged) {
-    state = State.STAGING;
-    staging =
-        context
-            .io()
-            .submit(
-                () -> {
-                  try {
-                    Stager.Staged result = context.stager().stage(assignment, dir, damaged);
-                    context.loop().execute(() -> onStaged(result));
-                  } catch (IOException e) {
-                    context.loop().execute(() -> onNotStaged(String.valueOf(e.getMessage())));
-                  } catch (InterruptedException e) {
-                    log.debug("job {}: staging given up", jobId());
-                  } catch (RuntimeException e) {
-                    log.error("job {}: a bug in staging", jobId(), e);
-                    context.loop().execute(() -> onNotStaged(e.toString()));
-                  }
-                });
+  private int rank() {
+    return lease == null ? 0 : lease.ref().getRank();
   }
 
   String jobId() {
@@ -198,7 +149,8 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
 
   /** Whether a trainer is on its way, and the machine better left alone. */
   boolean isStarting() {
-    return state == State.STAGING || state == State.RESTORING || (lease != null && !reported);
+    return (state == State.PREPARING && preparation.isUnderWay())
+        || (lease != null && !progress.reported());
   }
 
   /** Whether what was prepared is what this offer or preparation wants. */
@@ -225,34 +177,24 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
   void grant(HeldLease granted) {
     lease = granted;
     if (state == State.PREPARED) {
-      go();
+      go(granted);
     }
   }
 
   /** The lease counts for longer. */
   void onRenewed() {
     HeldLease held = lease;
-    if (held == null || trainer == null) {
-      return;
-    }
-    if (state == State.TRAINING || state == State.HANDING_OVER) {
-      trainer.send(
+    if (held != null && (state == State.TRAINING || state == State.HANDING_OVER)) {
+      send(
           DaemonMessage.newBuilder()
-              .setDeadline(Deadline.newBuilder().setDeadlineNanos(held.deadlineNanos()))
-              .build());
-      if (paused) {
-        paused = false;
-        log.info("{}: goes on", held);
-        watch.restart(context.loop().nanoTime());
-      }
+              .setDeadline(Deadline.newBuilder().setDeadlineNanos(held.deadlineNanos())));
+      watchdog.renewed(held);
     }
   }
 
   /** A session stands again: says how far it is. */
   void onWelcome() {
-    if (reported) {
-      reportNow();
-    }
+    progress.again();
   }
 
   /** Takes a checkpoint, gives the lease back with it, and is over. */
@@ -273,7 +215,7 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
       return;
     }
     state = State.HANDING_OVER;
-    watch.restart(context.loop().nanoTime());
+    watchdog.restart();
     checkpoint(true);
   }
 
@@ -285,12 +227,11 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
   }
 
   private void checkpoint(boolean stop) {
-    if (trainer != null) {
-      trainer.send(
-          DaemonMessage.newBuilder()
-              .setCheckpointNow(CheckpointNow.newBuilder().setStop(stop))
-              .build());
-    }
+    send(DaemonMessage.newBuilder().setCheckpointNow(CheckpointNow.newBuilder().setStop(stop)));
+  }
+
+  private void send(DaemonMessage.Builder message) {
+    preparation.trainer().ifPresent(trainer -> trainer.send(message.build()));
   }
 
   /** Stops at once and leaves nothing; the lease, if there was one, is over. */
@@ -308,77 +249,15 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
   /** To be called once a second: pauses and stalls. */
   void check() {
     HeldLease held = lease;
-    if (held == null || trainer == null) {
-      return;
-    }
     boolean shouldStep = state == State.TRAINING || (state == State.HANDING_OVER && !stopSnapshot);
-    if (!shouldStep || stall != null || failure != null) {
-      return;
-    }
-    long now = context.loop().nanoTime();
-    if (held.expired()) {
-      if (!paused) {
-        paused = true;
-        log.warn("{}: the coordinator does not answer; paused until it does", held);
-      }
-      watch.restart(now);
-      return;
-    }
-    if (watch.stalled(now)) {
-      stalled();
+    if (held != null && shouldStep && failure == null) {
+      preparation.trainer().ifPresent(trainer -> watchdog.check(held, trainer));
     }
   }
 
-  private void stalled() {
-    TrainerProcess stuck = trainer;
-    if (stuck == null) {
-      return;
-    }
-    String message =
-        String.format(
-            Locale.ROOT,
-            "no step for %.0f s (the median step takes %.3f s); the log ends with the trainer's stacks",
-            watch.limitNanos() / 1e9,
-            watch.medianNanos() / 1e9);
-    stall = message;
-    log.error("{}: {}", lease, message);
-    stuck.dumpStacks();
-    context.loop().schedule(DUMP_NANOS, stuck::kill);
-  }
-
-  private void onStaged(Stager.Staged result) {
-    if (state != State.STAGING) {
-      context.stager().release(result.datasets());
-      return;
-    }
-    staged = result;
-    TrainerProcess mine = trainer;
-    if (mine == null) {
-      state = State.STAGED;
-      log.info("job {}: data staged", jobId());
-      return;
-    }
-    state = State.RESTORING;
-    Run.Builder run =
-        Run.newBuilder()
-            .setJobId(jobId())
-            .setSpec(assignment.getSpec())
-            .setSpecDigest(assignment.getSpecDigest())
-            .addAllDatasets(result.datasets())
-            .setRank(lease == null ? 0 : lease.ref().getRank())
-            .setWorldSize(Math.max(1, assignment.getWorldSize()))
-            .setGroup(assignment.getGroup())
-            .setAttemptDir(dir.resolve("attempt").toString())
-            .setDecodedDir(context.stager().decodedDir().toString())
-            .setDevice(setting.device());
-    result.checkpointFile().ifPresent(file -> run.setCheckpointFile(file.toString()));
-    mine.send(DaemonMessage.newBuilder().setRun(run).build());
-  }
-
-  private void onNotStaged(String why) {
-    if (state == State.STAGING) {
-      fail(AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR, "the job's data cannot be had: " + why);
-    }
+  /** The {@link Preparation} has failed. */
+  void onUnprepared(AttemptOutcome outcome, String message) {
+    fail(outcome, message);
   }
 
   @Override
@@ -398,115 +277,56 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
   }
 
   private void onPrepared(Prepared what) {
-    if (state != State.RESTORING || failure != null) {
+    if (state != State.PREPARING || failure != null) {
       return;
     }
-    long wanted = staged == null ? 0 : staged.checkpoint().map(Checkpoint::getStep).orElse(0L);
-    if (what.getResumedStep() != wanted) {
-      failure =
-          TrainerFailed.newBuilder()
-              .setOutcome(AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR)
-              .setMessage(
-                  "it holds the state of step " + what.getResumedStep() + ", not of step " + wanted)
-              .setUnusableCheckpoint(true)
-              .build();
-      if (trainer != null) {
-        trainer.kill();
-      }
+    Optional<TrainerFailed> wrong = preparation.restored(what);
+    if (wrong.isPresent()) {
+      failure = wrong.get();
+      preparation.trainer().ifPresent(TrainerProcess::kill);
       return;
     }
-    prepared = what;
     state = State.PREPARED;
-    log.info("job {}: prepared at step {}", jobId(), what.getResumedStep());
     if (lease != null) {
-      go();
+      go(lease);
     } else {
       owner.onPrepared(this);
     }
   }
 
   // Nothing may stand between the grant and this: it is what a job waits for that lost its worker.
-  private void go() {
-    HeldLease held = lease;
-    if (held == null || trainer == null || prepared == null || staged == null) {
-      throw new IllegalStateException("job " + jobId() + " goes without what it needs");
-    }
+  private void go(HeldLease held) {
     state = State.TRAINING;
-    AttemptOutbox telling = openOutbox(held);
-    BeginAttemptRequest.Builder begin =
-        BeginAttemptRequest.newBuilder()
-            .setLease(held.ref())
-            .setResumedStep(prepared.getResumedStep())
-            .setKind(prepared.getKind())
-            .setTotalSteps(prepared.getTotalSteps())
-            .addAllDamaged(staged.damaged());
-    staged.checkpoint().ifPresent(c -> begin.setCheckpointId(c.getCheckpointId()));
     // Sent before the first step is made; its reports wait for the answer.
-    telling.begin(begin.build());
-    trainer.send(
-        DaemonMessage.newBuilder()
-            .setGo(Go.newBuilder().setDeadlineNanos(held.deadlineNanos()))
-            .build());
-    watch.restart(context.loop().nanoTime());
-    log.info("{}: trains from step {} on", held, prepared.getResumedStep() + 1);
+    openOutbox(held).begin(preparation.beginning().setLease(held.ref()).build());
+    send(DaemonMessage.newBuilder().setGo(Go.newBuilder().setDeadlineNanos(held.deadlineNanos())));
+    watchdog.restart();
+    log.info("{}: trains from step {} on", held, preparation.resumedStep() + 1);
   }
 
   // Only now is it certain which trainer's log the attempt has.
   private AttemptOutbox openOutbox(HeldLease held) {
     AttemptOutbox opened = outbox;
     if (opened == null) {
-      if (trainer != null) {
-        logs = context.outboxes().logs(held, trainer);
-        logs.start();
-      }
-      opened = context.outboxes().outbox(held, Optional.ofNullable(logs), this);
+      Optional<LogShipper> shipper =
+          preparation.trainer().map(trainer -> context.outboxes().logs(held, trainer));
+      shipper.ifPresent(LogShipper::start);
+      logs = shipper.orElse(null);
+      opened = context.outboxes().outbox(held, shipper, this);
       outbox = opened;
     }
     return opened;
   }
 
   private void onProgress(StepProgress what) {
-    if (state != State.TRAINING && state != State.HANDING_OVER) {
-      return;
-    }
-    progress = what;
-    watch.report(
-        what.getProgress().getStep(),
-        what.getProgress().getPhase().isEmpty(),
-        context.loop().nanoTime());
-    if (!begun || reportDue) {
-      return;
-    }
-    long since = context.loop().nanoTime() - reportedNanos;
-    if (!reported || since >= PROGRESS_NANOS) {
-      reportNow();
-    } else {
-      reportDue = true;
-      context
-          .loop()
-          .schedule(
-              PROGRESS_NANOS - since,
-              () -> {
-                reportDue = false;
-                if (state != State.OVER) {
-                  reportNow();
-                }
-              });
+    if (state == State.TRAINING || state == State.HANDING_OVER) {
+      watchdog.report(what.getProgress());
+      progress.progress(what);
     }
   }
 
-  private void reportNow() {
-    if (lease == null || progress == null) {
-      return;
-    }
-    reportedNanos = context.loop().nanoTime();
-    reported = true;
-    owner.report(
-        ProgressReport.newBuilder()
-            .setLease(lease.ref())
-            .setProgress(progress.getProgress())
-            .setFirstStep(progress.getFirstStep())
-            .build());
+  private void report(ProgressReport report) {
+    owner.report(report);
     owner.onStep(this);
   }
 
@@ -540,11 +360,10 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
 
   private void onFailed(TrainerFailed what) {
     failure = what;
-    TrainerProcess failing = trainer;
-    if (failing != null) {
-      // It exits by itself, when it has printed everything.
-      context.loop().schedule(FAILED_EXIT_NANOS, failing::kill);
-    }
+    // It exits by itself, when it has printed everything.
+    preparation
+        .trainer()
+        .ifPresent(failing -> context.loop().schedule(FAILED_EXIT_NANOS, failing::kill));
   }
 
   @Override
@@ -552,41 +371,18 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
     if (state == State.OVER || state == State.ENDING || stopSnapshot) {
       return;
     }
-    if (failure != null && failure.getUnusableCheckpoint() && state == State.RESTORING) {
-      restoreOlder(failure.getMessage());
-    } else if (failure != null) {
-      fail(failure.getOutcome(), failure.getMessage());
-    } else if (stall != null) {
-      fail(AttemptOutcome.ATTEMPT_OUTCOME_STALLED, stall);
+    TrainerFailed told = failure;
+    if (told != null && told.getUnusableCheckpoint() && state == State.PREPARING) {
+      failure = null;
+      preparation.restoreOlder(told.getMessage());
+    } else if (told != null) {
+      fail(told.getOutcome(), told.getMessage());
+    } else if (watchdog.stall().isPresent()) {
+      fail(AttemptOutcome.ATTEMPT_OUTCOME_STALLED, watchdog.stall().get());
     } else {
       ExitClassifier.Verdict verdict = ExitClassifier.classify(exit);
       fail(verdict.outcome(), verdict.message());
     }
-  }
-
-  // With a new trainer, since each prepares once; a lease goes on.
-  private void restoreOlder(String why) {
-    Stager.Staged before = staged;
-    TrainerProcess used = trainer;
-    if (before == null || before.checkpoint().isEmpty() || used == null) {
-      fail(AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR, why);
-      return;
-    }
-    TrainerProcess next;
-    try {
-      next = context.trainers().acquire(setting, this);
-    } catch (IOException e) {
-      fail(
-          AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR,
-          "no trainer can be started: " + e.getMessage());
-      return;
-    }
-    context.trainers().discard(used);
-    trainer = next;
-    failure = null;
-    staged = null;
-    context.stager().release(before.datasets());
-    stage(Stager.unusable(jobId(), before, why.replace(dir + File.separator, "")));
   }
 
   private void fail(AttemptOutcome outcome, String message) {
@@ -600,20 +396,15 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
   }
 
   private AttemptOutbox.Ending ending(AttemptOutcome outcome, String message) {
-    long last = progress != null ? progress.getProgress().getStep() : resumedStep();
     return new AttemptOutbox.Ending(
         FinishAttemptRequest.newBuilder()
             .setOutcome(outcome)
             .setMessage(message)
-            .setLastStep(last)
+            .setLastStep(progress.lastStep(preparation.resumedStep()))
             .build(),
         Map.of(),
         List.<MetricPoint>of(),
         CompletableFuture.completedFuture(null));
-  }
-
-  private long resumedStep() {
-    return prepared == null ? 0 : prepared.getResumedStep();
   }
 
   private void end(AttemptOutbox.Ending ending) {
@@ -621,29 +412,29 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
       throw new IllegalStateException("job " + jobId() + " ends without a lease");
     }
     state = State.ENDING;
+    preparation.halt();
     openOutbox(lease).end(ending);
   }
 
-  private Future<?> trainerExit() {
-    return trainer == null ? CompletableFuture.completedFuture(null) : trainer.exit();
+  private CompletableFuture<?> trainerExit() {
+    return preparation
+        .trainer()
+        .map(TrainerProcess::exit)
+        .orElseGet(() -> CompletableFuture.completedFuture(null));
   }
 
   @Override
   public void onBegun() {
-    begun = true;
-    if (progress != null && !reported && state != State.OVER) {
-      reportNow();
+    if (lease != null) {
+      progress.begun(lease.ref());
     }
   }
 
   @Override
   public void onCommitted(long step) {
-    if (trainer != null) {
-      trainer.send(
-          DaemonMessage.newBuilder()
-              .setCheckpointCommitted(CheckpointCommitted.newBuilder().setStep(step))
-              .build());
-    }
+    send(
+        DaemonMessage.newBuilder()
+            .setCheckpointCommitted(CheckpointCommitted.newBuilder().setStep(step)));
   }
 
   @Override
@@ -664,27 +455,15 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
 
   private void over(String why) {
     state = State.OVER;
-    if (staging != null) {
-      staging.cancel(true);
-    }
+    progress.close();
     if (outbox != null) {
       outbox.stop();
     }
     if (logs != null) {
       logs.stop();
     }
-    if (staged != null) {
-      context.stager().release(staged.datasets());
-    }
-    TrainerProcess ended = trainer;
-    if (ended != null) {
-      ended.kill();
-      context.trainers().discard(ended);
-    }
-    var unused =
-        CompletableFuture.completedFuture(ended)
-            .thenCompose(t -> t == null ? CompletableFuture.completedFuture(null) : t.exit())
-            .thenRunAsync(this::deleteDir, context.io());
+    preparation.close();
+    var unused = trainerExit().thenRunAsync(this::deleteDir, context.io());
     owner.onOver(this, why);
   }
 
