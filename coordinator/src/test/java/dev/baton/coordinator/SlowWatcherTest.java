@@ -124,7 +124,7 @@ final class SlowWatcherTest {
                         .setProgress(Progress.newBuilder().setStep(step).setPhase(PHASE)))
                 .build());
         // No more on their way than a stream that is read takes without a pause.
-        if (step % 8 == 0) {
+        if (step % 4 == 0) {
           long sent = step;
           worker.heartbeat(lease);
           await(() -> quick.got.get(quick.got.size() - 1).getStep() == sent);
