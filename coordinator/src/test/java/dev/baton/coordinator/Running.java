@@ -33,6 +33,10 @@ final class Running implements AutoCloseable {
   private final ManagedChannel admin;
 
   Running(Path dir) throws IOException {
+    this(dir, Encryption.WHERE_NEEDED);
+  }
+
+  Running(Path dir, Encryption encryption) throws IOException {
     dataDir = DataDir.open(dir);
     HostPort any = new HostPort("127.0.0.1", 0);
     coordinator =
@@ -45,7 +49,7 @@ final class Running implements AutoCloseable {
                 Optional.empty(),
                 Optional.empty(),
                 new FileConfig(Optional.empty(), LEASES, Optional.empty()),
-                Encryption.WHERE_NEEDED,
+                encryption,
                 Optional.empty()),
             dataDir,
             InstantSource.system());

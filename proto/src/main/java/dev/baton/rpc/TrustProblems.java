@@ -54,9 +54,17 @@ public final class TrustProblems {
                 + " does not speak TLS, though the token names its key; is this the coordinator's"
                 + " gRPC port, and was it started anew with --insecure or on loopback alone?");
       }
-      // All that a TLS server says to one who does not begin a handshake.
+      if (message.contains("Failed ALPN negotiation")) {
+        return Optional.of(
+            "the server at "
+                + coordinator
+                + " does not speak gRPC; is this the coordinator's HTTP port?");
+      }
+      // A TLS server hangs up on whoever does not begin a handshake.
       if (!access.pin().tls()
-          && message.contains("Network closed for unknown reason")
+          && (message.contains("Network closed for unknown reason")
+              || message.contains("Connection reset")
+              || message.contains("Broken pipe"))
           && speaksTls(coordinator)) {
         return Optional.of(
             "the server at "

@@ -41,13 +41,16 @@ public final class BenchCommand implements Callable<Integer> {
           "How long submissions, and heartbeats, are measured (default ${DEFAULT-VALUE}).")
   private int seconds;
 
+  @Option(names = "--tls", description = "Encrypt what goes over loopback.")
+  private boolean tls;
+
   @Override
   public Integer call() throws Exception {
     if (workers < 1 || jobs < 1 || seconds < 1) {
       throw new ConfigException("--workers, --jobs and --seconds must be at least 1");
     }
     Measurements m;
-    try (var coordinator = CoordinatorProcess.start()) {
+    try (var coordinator = CoordinatorProcess.start(tls)) {
       m = new Bench(coordinator, workers, jobs, seconds).run();
     }
     if (spec != null) {

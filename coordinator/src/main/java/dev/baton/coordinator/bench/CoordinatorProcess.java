@@ -27,7 +27,7 @@ final class CoordinatorProcess implements AutoCloseable {
     this.address = address;
   }
 
-  static CoordinatorProcess start() throws IOException {
+  static CoordinatorProcess start(boolean tls) throws IOException {
     Path dir = Files.createTempDirectory("baton-bench");
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
@@ -46,6 +46,9 @@ final class CoordinatorProcess implements AutoCloseable {
             "127.0.0.1:0",
             "--objects",
             "127.0.0.1:0"));
+    if (tls) {
+      command.add("--tls");
+    }
     Process process =
         new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
     BufferedReader out = process.inputReader(StandardCharsets.UTF_8);
