@@ -179,6 +179,18 @@ final class CheckpointFileTest {
         .hasMessageContaining("format 2; this release reads 1");
   }
 
+  @Test
+  void aFileOfALaterReleaseIsNotCalledDamaged() throws IOException {
+    Path file = write();
+    String bytes = Files.readString(file, StandardCharsets.ISO_8859_1);
+    String later = bytes.replace("{\\\"format\\\":1,", "{\\\"format\\\":2,");
+    assertThat(later).isNotEqualTo(bytes);
+    Files.writeString(file, later, StandardCharsets.ISO_8859_1);
+    assertThatThrownBy(() -> CheckpointFile.read(file, LAYOUT, buffers(LAYOUT), DIGEST))
+        .hasMessageContaining(file + ": run state has format 2")
+        .matches(e -> ((CheckpointException) e).ofAnotherRelease());
+  }
+
   private void assertDamaged(byte[] bytes, String message) throws IOException {
     Path file = Files.write(dir.resolve("damaged"), bytes);
     assertThatThrownBy(() -> SafetensorsReader.open(file))
