@@ -75,6 +75,11 @@ public record Attempt(
         kind);
   }
 
+  /** With a step completed that it ran itself. */
+  Attempt reached(long step) {
+    return stepped(firstStep > 0 ? firstStep : resumedStep + 1, Math.max(lastStep, step));
+  }
+
   Attempt stepped(long firstStep, long lastStep) {
     return new Attempt(
         jobId,

@@ -70,6 +70,19 @@ public final class JobTransitions {
     return new Transition.Next(next);
   }
 
+  /**
+   * What a job becomes.
+   *
+   * @throws CoordinatorException FAILED_PRECONDITION where its state refuses the event
+   */
+  static Job next(Job job, JobEvent event, Now now) {
+    Transition transition = apply(job, event, now);
+    if (transition instanceof Transition.Next next) {
+      return next.job();
+    }
+    throw CoordinatorException.precondition(((Transition.Refused) transition).message());
+  }
+
   /** The states that may follow; empty where the event is refused. */
   static Set<JobState> targets(JobState from, Class<? extends JobEvent> event) {
     return rule(from, event).to();

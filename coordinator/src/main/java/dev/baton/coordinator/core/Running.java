@@ -39,4 +39,15 @@ final class Running {
   Lease lease() {
     return attempt.lease();
   }
+
+  /** The job as one that waits for a worker. */
+  Waiting waiting() {
+    return new Waiting(
+        job.id(), job.submission().seq(), needs, job.kind().machine(), "", Long.MIN_VALUE);
+  }
+
+  /** Why its lease ended, or would. */
+  String endReason() {
+    return brokenAtNanos == Long.MAX_VALUE ? "lease expired" : "worker lost";
+  }
 }
