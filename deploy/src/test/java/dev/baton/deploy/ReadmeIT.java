@@ -35,9 +35,7 @@ class ReadmeIT {
             "PATH",
             root.resolve("deploy/bin") + ":" + System.getenv("PATH"),
             "MNIST",
-            mnist.toString(),
-            "BATON_COORDINATOR",
-            "127.0.0.1:7070");
+            mnist.toString());
     try (Daemon coordinator = daemon("operate", environment)) {
       assertThat(coordinator.ready("grpc")).isEqualTo("127.0.0.1:7070");
       String tokens = run(block("tokens"), environment);

@@ -37,10 +37,10 @@ public final class CallErrors {
         deepest = oneLine(cause.getMessage()).replaceFirst("^\\w+\\(\\.\\.\\) failed[^:]*: ", "");
       }
     }
-    if (said.isEmpty() || said.equals("io exception")) {
-      return deepest == null ? "connection lost" : deepest;
-    }
-    return said;
+    boolean saysNothing = said.isEmpty() || said.equals("io exception");
+    String text = !saysNothing ? said : deepest == null ? "connection lost" : deepest;
+    // Netty's insides.
+    return text.replaceFirst(" Channel Pipeline: \\[.*$", "");
   }
 
   private static String after(String said) {
