@@ -1,0 +1,62 @@
+package dev.baton.deploy;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.util.List;
+import java.util.stream.Stream;
+
+/** The release archives of what was just built, made once for all tests. */
+final class ReleaseArchives {
+  private ReleaseArchives() {}
+
+  /** The folder they are in, with SHA256SUMS. */
+  static synchronized Path build() throws IOException, InterruptedException {
+    Path folder = LocalCluster.root().resolve("deploy/target/test-release");
+    Path log = LocalCluster.root().resolve("deploy/target/test-release.log");
+    if (!upToDate(folder.resolve("SHA256SUMS"))) {
+      // The fastest compression takes a quarter of the time.
+      Process process =
+          new ProcessBuilder(
+                  LocalCluster.root().resolve("deploy/release").toString(),
+                  "--no-build",
+                  "--level",
+                  "1",
+                  "--out",
+                  folder.toString())
+              .redirectErrorStream(true)
+              .redirectOutput(log.toFile())
+              .start();
+      if (process.waitFor() != 0) {
+        throw new IOException("deploy/release failed:\n" + Files.readString(log));
+      }
+    }
+    return folder;
+  }
+
+  private static boolean upToDate(Path sums) throws IOException {
+    if (!Files.exists(sums)) {
+      return false;
+    }
+    FileTime built = Files.getLastModifiedTime(sums);
+    for (String source :
+        List.of(
+            "deploy/release",
+            "deploy/bin",
+            "pom.xml",
+            "client/target",
+            "coordinator/target",
+            "worker/target")) {
+      try (Stream<Path> files = Files.walk(LocalCluster.root().resolve(source), 2)) {
+        for (Path file : files.toList()) {
+          boolean packed = !source.endsWith("target") || file.toString().endsWith(".jar");
+          if (packed && Files.getLastModifiedTime(file).compareTo(built) > 0) {
+            return false;
+          }
+        }
+      }
+    }
+    return true;
+  }
+}
