@@ -10,10 +10,13 @@ import java.nio.charset.StandardCharsets;
 import java.util.Base64;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 
 /**
  * An HTTP proxy that opens tunnels (CONNECT) for those who know its password, to one host alone,
- * whose name nobody else on this machine can resolve.
+ * whose name nobody else on this machine can resolve. What comes back through it can be slow, and
+ * break off.
  */
 final class ConnectProxy implements AutoCloseable {
   private final ServerSocket listener = new ServerSocket(0, 64, InetAddress.getLoopbackAddress());
@@ -21,12 +24,29 @@ final class ConnectProxy implements AutoCloseable {
   private final List<String> refused = new CopyOnWriteArrayList<>();
   private final String host;
   private final String login;
+  private final long bytesPerSecond;
+  private final long cutAfter;
+  private final AtomicLong bytes = new AtomicLong();
+  private final AtomicInteger cuts = new AtomicInteger();
+  private long lineFreeAt = System.nanoTime();
 
   /**
    * @param host what it knows as another name of 127.0.0.1
    * @param login USER:PASSWORD
    */
   ConnectProxy(String host, String login) throws IOException {
+    this(host, login, Long.MAX_VALUE, Long.MAX_VALUE);
+  }
+
+  /**
+   * As above, on a bad line.
+   *
+   * @param bytesPerSecond how fast all that comes back comes, together
+   * @param cutAfter the bytes that come back through one tunnel before it is cut
+   */
+  ConnectProxy(String host, String login, long bytesPerSecond, long cutAfter) throws IOException {
+    this.bytesPerSecond = bytesPerSecond;
+    this.cutAfter = cutAfter;
     this.host = host;
     this.login =
         "Basic " + Base64.getEncoder().encodeToString(login.getBytes(StandardCharsets.ISO_8859_1));
@@ -51,6 +71,16 @@ final class ConnectProxy implements AutoCloseable {
   /** Every request that was no CONNECT to that host by somebody who may. */
   List<String> refused() {
     return refused;
+  }
+
+  /** What came back through all tunnels. */
+  long bytes() {
+    return bytes.get();
+  }
+
+  /** Tunnels that were cut. */
+  int cuts() {
+    return cuts.get();
   }
 
   private void accept() {
@@ -87,7 +117,7 @@ final class ConnectProxy implements AutoCloseable {
         try (Socket server = new Socket(InetAddress.getLoopbackAddress(), port)) {
           tunnels.add(target);
           answer(out, "200 Connection established");
-          start(() -> pump(server, client));
+          start(() -> pumpBack(server, client));
           pump(client, server);
         }
         return;
@@ -127,6 +157,49 @@ final class ConnectProxy implements AutoCloseable {
       } catch (IOException again) {
         e.addSuppressed(again);
       }
+    }
+  }
+
+  private void pumpBack(Socket server, Socket client) {
+    byte[] buffer = new byte[16 << 10];
+    try {
+      InputStream in = server.getInputStream();
+      for (long left = cutAfter; left > 0; ) {
+        int n = in.read(buffer, 0, (int) Math.min(buffer.length, left));
+        if (n < 0) {
+          client.shutdownOutput();
+          return;
+        }
+        awaitLine(n);
+        client.getOutputStream().write(buffer, 0, n);
+        bytes.addAndGet(n);
+        left -= n;
+      }
+      cuts.incrementAndGet();
+      server.close();
+      client.close();
+    } catch (IOException e) {
+      try {
+        server.close();
+        client.close();
+      } catch (IOException again) {
+        e.addSuppressed(again);
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private void awaitLine(int n) throws InterruptedException {
+    long wait;
+    synchronized (this) {
+      long now = System.nanoTime();
+      lineFreeAt = Math.max(lineFreeAt, now) + (long) (n * 1e9 / bytesPerSecond);
+      wait = lineFreeAt - now;
+    }
+    // Shorter sleeps would take longer than they say.
+    if (wait > 5_000_000) {
+      Thread.sleep(wait / 1_000_000);
     }
   }
 
