@@ -297,7 +297,8 @@ final class AttemptWrites {
     if (next.state().ended() && !done) {
       next = next.with(held.progress);
     }
-    leases.endLease(held, next, outcomeName(request.getOutcome()), request.getOutcome(), now);
+    String reason = declined ? "given back" : outcomeName(request.getOutcome());
+    leases.endLease(held, next, reason, request.getOutcome(), now);
   }
 
   private static Result result(Job job, Result result) {

@@ -179,8 +179,10 @@ final class Preparation {
 
   private void onNotStaged(String why) {
     if (phase == Phase.STAGING) {
+      // Given back unstarted, it costs nothing, however long the object store or the network is
+      // away.
       run.onUnprepared(
-          AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR, "the job's data cannot be had: " + why);
+          AttemptOutcome.ATTEMPT_OUTCOME_RELEASED, "the job's data cannot be had: " + why);
     }
   }
 

@@ -16,6 +16,8 @@ import dev.baton.v1.Checkpoint;
 import dev.baton.v1.CommitCheckpointRequest;
 import dev.baton.v1.CoordinatorMessage;
 import dev.baton.v1.DamagedCheckpoint;
+import dev.baton.v1.Dataset;
+import dev.baton.v1.DatasetFile;
 import dev.baton.v1.FinishAttemptRequest;
 import dev.baton.v1.LeaseRef;
 import dev.baton.v1.Machine;
@@ -504,6 +506,28 @@ class WorkerDaemonTest {
         .extracting(DamagedCheckpoint::getCheckpointId)
         .containsExactlyElementsOf(both.stream().map(Checkpoint::getCheckpointId).toList());
     assertThat(coordinator.lossSteps()).isEqualTo(steps(1_500));
+  }
+
+  @Test
+  void aJobWhoseDataCannotBeHadIsGivenBackUnstarted() {
+    Dataset lost =
+        Dataset.newBuilder()
+            .setName("lost")
+            .setDigest("ab".repeat(32))
+            .addFiles(
+                DatasetFile.newBuilder()
+                    .setPath("train.tar")
+                    .setBytes(5)
+                    .setSha256("cd".repeat(32)))
+            .build();
+    coordinator.offer(
+        coordinator.assignment("j", job("finish", 9_999, 5, 10, 8)).toBuilder()
+            .addDatasets(lost)
+            .build());
+    FinishAttemptRequest back = finished(1);
+    assertThat(back.getOutcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_RELEASED);
+    assertThat(back.getMessage()).contains("data cannot be had");
+    assertThat(coordinator.copy(coordinator.begun)).isEmpty();
   }
 
   @Test

@@ -428,6 +428,10 @@ public final class FakeCoordinator implements AutoCloseable {
     @Override
     public void createDownload(CreateDownloadRequest request, StreamObserver<DownloadTicket> to) {
       synchronized (FakeCoordinator.this) {
+        if (request.hasDatasetFile() && !store.has(request.getDatasetFile().getPath())) {
+          to.onError(Status.NOT_FOUND.withDescription("no such file").asException());
+          return;
+        }
         if (request.hasDatasetFile()) {
           reply(to, store.ticket(request.getDatasetFile().getPath()));
           return;

@@ -113,6 +113,10 @@ public final class FakeStore implements ObjectTransfer, AutoCloseable {
     return downloads;
   }
 
+  synchronized boolean has(String key) {
+    return objects.containsKey(key);
+  }
+
   synchronized DownloadTicket ticket(String key) {
     byte[] object = objects.getOrDefault(key, new byte[0]);
     return DownloadTicket.newBuilder()
