@@ -1,6 +1,7 @@
 package dev.baton.deploy;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
@@ -87,6 +88,9 @@ class JoinIT {
 
   @BeforeAll
   static void buildArchives() throws Exception {
+    for (String tool : TOOLS) {
+      assumeTrue(Files.isExecutable(Path.of("/usr/bin", tool)), "no " + tool);
+    }
     archives = ReleaseArchives.build();
   }
 

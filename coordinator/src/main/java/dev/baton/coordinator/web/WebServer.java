@@ -13,6 +13,7 @@ import java.net.InetSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -73,6 +74,10 @@ public final class WebServer implements AutoCloseable {
       throws IOException {
     this.metrics = metrics;
     this.releases = releases.map(Releases::new).orElse(null);
+    releases
+        .filter(folder -> !Files.exists(folder.resolve(Releases.SUMS)))
+        .ifPresent(
+            folder -> log.warn("{} has no {} yet: no release is served", folder, Releases.SUMS));
     scheme = tls.isPresent() ? "https" : "http";
     server = tls.isPresent() ? https(address, tls.get()) : HttpServer.create(address, 64);
     executor =

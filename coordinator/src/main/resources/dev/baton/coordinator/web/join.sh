@@ -7,6 +7,7 @@
 # (default: ~/baton-worker). Pasted again it goes on where it stopped, and updates.
 # Exit codes: 0 the worker is ready, 1 it failed, 2 wrong usage, 5 the coordinator does not answer.
 set -eu
+unset CDPATH
 
 base='@BASE_URL@'
 # One line each, the newest last: name, bytes, SHA-256.
@@ -66,7 +67,7 @@ probe_gpus() {
     # Old drivers do not know compute_cap.
     { "$smi" --query-gpu=driver_version,compute_cap,name --format=csv,noheader 2>/dev/null \
       || "$smi" --query-gpu=driver_version,name --format=csv,noheader 2>/dev/null \
-      || true; } | awk -F', *' '
+      || true; } | LC_ALL=C awk -F', *' '
         $1 ~ /^[0-9]+(\.[0-9]+)*$/ {
           cap = $2 ~ /^[0-9]+\.[0-9]+$/ ? int($2 * 10 + 0.5) : 0
           if (!gpus++) { driver = int($1); least = cap; name = $NF }
@@ -307,8 +308,8 @@ main() {
   check_machine
   [ -n "$work" ] || work=${HOME:?is not set: give --work-dir DIR}/baton-worker
   umask 077
-  mkdir -p "$work" || die "cannot make the folder $work; give another by --work-dir DIR"
-  work=$(cd "$work" && pwd -P)
+  mkdir -p -- "$work" || die "cannot make the folder $work; give another by --work-dir DIR"
+  work=$(cd -- "$work" && pwd -P)
   # noclobber makes the file only where there is none.
   if ! (set -C && echo $$ >"$work/joining") 2>/dev/null; then
     other=$(cat "$work/joining" 2>/dev/null || true)
