@@ -104,6 +104,11 @@ final class WorkerCommand implements Callable<Integer> {
       description = "Processors to offer; default: those of this machine or container.")
   private @Nullable Integer cpus;
 
+  @Option(
+      names = "--allow-cpu",
+      description = "Train on CPUs where this machine's GPU cannot be used.")
+  private boolean allowCpu;
+
   /** Where the class of the trainer's main can be replaced by a test's. */
   private final String trainerMain;
 
@@ -181,7 +186,12 @@ final class WorkerCommand implements Callable<Integer> {
   }
 
   private int run(WorkerConfig config, WorkDir dir) throws IOException, InterruptedException {
-    Machine machine = MachineProbe.probe(dir.path(), config.cpus());
+    Machine found = MachineProbe.probe(dir.path(), config.cpus());
+    NativeLibraries natives =
+        NativeLibraries.ofLauncher(dir.path().resolve("cuda"), found.getGpusList());
+    refuseWhatDoesNotFit(natives);
+    // Jobs get no GPU that libtorch cannot use.
+    Machine machine = found.toBuilder().clearGpus().addAllGpus(natives.gpus()).build();
     int jobs = config.slots() > 0 ? config.slots() : Math.max(1, machine.getGpusCount());
     Proxies proxies = Proxies.of(System.getenv());
     ManagedChannel channel;
@@ -207,7 +217,7 @@ final class WorkerCommand implements Callable<Integer> {
                   new GrpcCoordinator(channel, config.access()),
                   new HttpObjectTransfer(config.access(), proxies),
                   new DatasetCache(dir.path(), config.cacheQuotaBytes(), Clock.systemUTC()),
-                  trainerCommand(machine),
+                  trainerCommand(machine, natives),
                   dir.path(),
                   loop,
                   io,
@@ -228,6 +238,16 @@ final class WorkerCommand implements Callable<Integer> {
         closed.countDown();
       }
     }
+  }
+
+  private void refuseWhatDoesNotFit(NativeLibraries natives) throws IOException {
+    if (!natives.gpuProblem().isEmpty() && !allowCpu) {
+      throw new IOException(natives.gpuProblem() + "; or train on CPUs with --allow-cpu");
+    }
+    if (!natives.problem().isEmpty()) {
+      throw new IOException("libtorch cannot be loaded here: " + natives.problem());
+    }
+    log.info("{}", natives.summary());
   }
 
   private void ready(WorkerConfig config) {
@@ -267,7 +287,7 @@ final class WorkerCommand implements Callable<Integer> {
     }
   }
 
-  private TrainerCommand trainerCommand(Machine machine) {
+  private TrainerCommand trainerCommand(Machine machine, NativeLibraries natives) {
     long memory = machine.getMemoryBytes();
     return new TrainerCommand(
         Path.of(String.valueOf(System.getProperty("java.home")), "bin", "java"),
@@ -275,7 +295,7 @@ final class WorkerCommand implements Callable<Integer> {
         trainerMain,
         Math.max(MIN_HEAP_BYTES, Math.min(MAX_HEAP_BYTES, memory / 4)),
         Math.max(MIN_HEAP_BYTES, memory),
-        NativeLibraries.ofLauncher());
+        natives);
   }
 
   private CommandLine commandLine() {

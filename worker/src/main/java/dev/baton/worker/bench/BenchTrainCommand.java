@@ -1,15 +1,12 @@
 package dev.baton.worker.bench;
 
 import dev.baton.worker.natives.NativeLibraries;
-import dev.baton.worker.process.TrainerEnvironment;
+import dev.baton.worker.process.NvidiaSmi;
 import dev.baton.worker.trainer.TrainingException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
@@ -107,11 +104,17 @@ public final class BenchTrainCommand implements Callable<Integer> {
               + (fast ? " with --fast" : "")
               + "; this release trains with 1");
     }
-    NativeLibraries natives = NativeLibraries.ofLauncher();
-    Map<String, String> variables = new HashMap<>(TrainerEnvironment.variables(threads));
-    variables.putAll(natives.environment(System.getenv()));
-    if (!System.getenv().entrySet().containsAll(variables.entrySet())) {
-      return startAgain(variables, natives);
+    NativeLibraries natives =
+        NativeLibraries.ofLauncher(
+            LibtorchProcess.INSTALLED, device.equals("cuda") ? NvidiaSmi.gpus() : List.of());
+    String problem = natives.gpuProblem().isEmpty() ? natives.problem() : natives.gpuProblem();
+    if (!problem.isEmpty()) {
+      throw new IOException(problem);
+    }
+    if (!System.getenv()
+        .entrySet()
+        .containsAll(LibtorchProcess.variables(natives, threads).entrySet())) {
+      return startAgain(natives);
     }
     try {
       spec.commandLine().getOut().println(bench.run());
@@ -170,18 +173,11 @@ public final class BenchTrainCommand implements Callable<Integer> {
         option + " is " + value + "; it must be one of " + String.join(", ", right));
   }
 
-  private int startAgain(Map<String, String> variables, NativeLibraries natives)
-      throws IOException, InterruptedException {
-    List<String> line = new ArrayList<>();
-    line.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    line.addAll(TrainerEnvironment.javaOptions());
-    line.addAll(natives.javaOptions());
-    line.add("-cp");
-    line.add(System.getProperty("java.class.path"));
-    line.add(MAIN);
-    line.addAll(spec.root().commandLine().getParseResult().originalArgs());
-    ProcessBuilder builder = new ProcessBuilder(line).inheritIO();
-    builder.environment().putAll(variables);
+  private int startAgain(NativeLibraries natives) throws IOException, InterruptedException {
+    ProcessBuilder builder =
+        LibtorchProcess.of(
+                natives, threads, MAIN, spec.root().commandLine().getParseResult().originalArgs())
+            .inheritIO();
     Process child = builder.start();
     Thread kill = new Thread(child::destroy, "end-bench");
     Runtime.getRuntime().addShutdownHook(kill);

@@ -20,26 +20,44 @@ public final class NvidiaSmi {
 
   /** Every GPU of the machine, whatever CUDA_VISIBLE_DEVICES says. */
   public static List<Gpu> gpus() {
+    return parse(query("index,name,memory.total,compute_cap,driver_version"));
+  }
+
+  /** Memory in bytes that nothing uses on the GPU called cuda:0; 0 where nobody knows. */
+  public static long freeBytes(String visibleDevices) {
+    String first = visibleDevices.split(",", -1)[0].strip();
+    for (String line : query("index,memory.free").lines().toList()) {
+      String[] fields = line.split(",", -1);
+      if (fields.length == 2 && fields[0].strip().equals(first)) {
+        try {
+          return Long.parseLong(fields[1].strip()) << 20;
+        } catch (NumberFormatException e) {
+          return 0;
+        }
+      }
+    }
+    return 0;
+  }
+
+  /** The driver's answer, a line for each GPU; empty where there is none. */
+  private static String query(String fields) {
     try {
       Process query =
-          new ProcessBuilder(
-                  "nvidia-smi",
-                  "--query-gpu=index,name,memory.total,compute_cap,driver_version",
-                  "--format=csv,noheader,nounits")
+          new ProcessBuilder("nvidia-smi", "--query-gpu=" + fields, "--format=csv,noheader,nounits")
               .start();
       try {
         // Its answer is short enough for a pipe, so that it can be waited for first.
         if (!query.waitFor(WAIT_SECONDS, TimeUnit.SECONDS)) {
           log.warn("nvidia-smi does not answer within {} s; no GPU is offered", WAIT_SECONDS);
-          return List.of();
+          return "";
         }
         String answer =
             new String(query.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
         if (query.exitValue() != 0) {
           log.warn("nvidia-smi fails, no GPU is offered: {}", answer);
-          return List.of();
+          return "";
         }
-        return parse(answer);
+        return answer;
       } finally {
         query.destroyForcibly();
       }
@@ -49,7 +67,7 @@ public final class NvidiaSmi {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
-    return List.of();
+    return "";
   }
 
   /** The GPU that a process with these visible devices calls cuda:0. */

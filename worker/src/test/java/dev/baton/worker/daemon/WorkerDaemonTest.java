@@ -83,7 +83,7 @@ class WorkerDaemonTest {
                     FakeTrainer.class.getName(),
                     64 << 20,
                     64 << 20,
-                    new NativeLibraries(List.of())),
+                    NativeLibraries.onClassPath(List.of())),
                 dir,
                 loop,
                 io,

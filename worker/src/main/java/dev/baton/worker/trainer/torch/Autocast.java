@@ -1,5 +1,6 @@
 package dev.baton.worker.trainer.torch;
 
+import dev.baton.worker.trainer.TrainingException;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.DeviceType;
@@ -15,8 +16,13 @@ final class Autocast {
 
   /** Runs operators in bfloat16 where that is customary, until {@link #leave}. */
   void enter() {
-    torch.set_autocast_dtype(device, ScalarType.BFloat16);
-    torch.set_autocast_enabled(device, true);
+    try {
+      torch.set_autocast_dtype(device, ScalarType.BFloat16);
+      torch.set_autocast_enabled(device, true);
+    } catch (NoSuchMethodError e) {
+      throw TrainingException.userError(
+          "bf16 needs libtorch 2.10, which the builds for CPUs and for CUDA 13 have; train in fp32");
+    }
   }
 
   /** And drops the weights' bfloat16 copies. */

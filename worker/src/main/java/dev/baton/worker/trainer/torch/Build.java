@@ -65,9 +65,9 @@ record Build(String build, String capability) {
           + ", CUDA "
           + Context.versionCUDART()
           + ", cuDNN "
-          + hooks.versionRuntimeCuDNN()
+          + cudnn(hooks)
           + ", "
-          + cublas()
+          + (loaded("libcublas.so").isEmpty() ? "cuBLAS unknown" : loaded("libcublas.so"))
           + ", libtorch "
           + build;
     }
@@ -103,21 +103,30 @@ record Build(String build, String capability) {
     return NvidiaSmi.first(visible == null ? "0" : visible).map(Gpu::getModel).orElse("unknown");
   }
 
-  /** libtorch does not say which cuBLAS it runs with: its file does, by name and size. */
-  private static String cublas() {
+  private static String cudnn(CUDAHooksInterface hooks) {
+    try {
+      return Long.toString(hooks.versionRuntimeCuDNN());
+    } catch (NoSuchMethodError e) {
+      // libtorch 2.7, for CUDA 12, says only which it was built with.
+      return hooks.versionCuDNN() + " " + loaded("libcudnn");
+    }
+  }
+
+  /** Libraries whose version libtorch does not say: their files do, by name and size. */
+  private static String loaded(String library) {
     TreeSet<String> found = new TreeSet<>();
     try {
       List<String> maps = Files.readAllLines(Path.of("/proc/self/maps"));
       for (String line : maps) {
         int slash = line.indexOf('/');
-        if (slash > 0 && line.contains("libcublas.so")) {
+        if (slash > 0 && line.contains("/" + library)) {
           Path file = Path.of(line.substring(slash)).toRealPath();
           found.add(file.getFileName() + ":" + Files.size(file));
         }
       }
     } catch (IOException e) {
-      return "cuBLAS unknown";
+      return "";
     }
-    return found.isEmpty() ? "cuBLAS unknown" : String.join("+", found);
+    return String.join("+", found);
   }
 }

@@ -2,6 +2,8 @@ package dev.baton.worker.trainer.torch;
 
 import dev.baton.v1.JobSpec;
 import dev.baton.worker.data.SampleFormat;
+import dev.baton.worker.natives.NativeLoader;
+import dev.baton.worker.process.NvidiaSmi;
 import dev.baton.worker.trainer.Engine;
 import dev.baton.worker.trainer.EngineFactory;
 import dev.baton.worker.trainer.Seeds;
@@ -9,6 +11,7 @@ import dev.baton.worker.trainer.Seeds.Purpose;
 import dev.baton.worker.trainer.TrainingException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.util.Objects;
 import java.util.function.LongSupplier;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.PointerScope;
@@ -19,6 +22,8 @@ import org.bytedeco.pytorch.global.torch;
 /** libtorch, loaded, with settings under which it gives the same bits every time. */
 public final class TorchEngines implements EngineFactory {
   private static final String[] PACKAGES = {"javacpp", "openblas", "cuda", "pytorch"};
+
+  private static final String VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES";
 
   private final Build build = Build.loaded();
 
@@ -32,8 +37,10 @@ public final class TorchEngines implements EngineFactory {
    * @throws UnsatisfiedLinkError where they do not fit this machine
    */
   public static TorchEngines load() {
-    unpack();
-    Loader.load(torch.class);
+    if (!NativeLoader.load()) {
+      unpack();
+      Loader.load(torch.class);
+    }
     try (PointerScope scope = new PointerScope()) {
       Context context = torch.globalContext();
       context.setDeterministicAlgorithms(true, false);
@@ -148,8 +155,20 @@ public final class TorchEngines implements EngineFactory {
   }
 
   private static long freeOnGpu() {
-    try (SizeTPair freeAndTotal = torch.getMemoryInfo((byte) 0)) {
-      return freeAndTotal.first();
+    try {
+      return FreeMemory.bytes();
+    } catch (LinkageError e) {
+      // libtorch 2.7, for CUDA 12, does not say.
+      return NvidiaSmi.freeBytes(Objects.requireNonNullElse(System.getenv(VISIBLE_GPUS), "0"));
+    }
+  }
+
+  /** A class of its own, since libtorch 2.7 lacks one that it names. */
+  private static final class FreeMemory {
+    static long bytes() {
+      try (SizeTPair freeAndTotal = torch.getMemoryInfo((byte) 0)) {
+        return freeAndTotal.first();
+      }
     }
   }
 
