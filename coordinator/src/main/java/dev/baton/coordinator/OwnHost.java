@@ -1,9 +1,13 @@
 package dev.baton.coordinator;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.DatagramSocket;
+import java.net.Inet4Address;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.NetworkInterface;
+import java.net.SocketException;
 import java.net.UnknownHostException;
 import java.util.Optional;
 
@@ -20,10 +24,23 @@ final class OwnHost {
       // Picks the route, and thereby the address.
       socket.connect(new InetSocketAddress(SOMEWHERE, 9));
       InetAddress local = socket.getLocalAddress();
-      return local.isAnyLocalAddress() || local.isLoopbackAddress()
-          ? Optional.empty()
-          : Optional.of(local.getHostAddress());
-    } catch (IOException | java.io.UncheckedIOException e) {
+      if (!local.isAnyLocalAddress() && !local.isLoopbackAddress()) {
+        return Optional.of(local.getHostAddress());
+      }
+    } catch (IOException | UncheckedIOException e) {
+      // No route leads out of here; there may be neighbours.
+    }
+    return neighbours();
+  }
+
+  private static Optional<String> neighbours() {
+    try {
+      return NetworkInterface.networkInterfaces()
+          .flatMap(NetworkInterface::inetAddresses)
+          .filter(address -> address instanceof Inet4Address && !address.isLoopbackAddress())
+          .map(InetAddress::getHostAddress)
+          .findFirst();
+    } catch (SocketException e) {
       return Optional.empty();
     }
   }
