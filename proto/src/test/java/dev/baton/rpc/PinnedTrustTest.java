@@ -22,6 +22,7 @@ import io.grpc.netty.shaded.io.grpc.netty.NettyServerBuilder;
 import io.grpc.stub.StreamObserver;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.io.OutputStream;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.URI;
@@ -29,6 +30,9 @@ import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse.BodyHandlers;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.KeyStore;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
 import okhttp3.tls.HandshakeCertificates;
@@ -36,6 +40,7 @@ import okhttp3.tls.HeldCertificate;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
 
 /** Real handshakes, over loopback. */
 @Timeout(60)
@@ -133,6 +138,34 @@ class PinnedTrustTest {
   @Test
   void aCertificateThatNobodyVouchesForGetsNoToken() throws Exception {
     assertNotTrusted(serveTls(), Pin.CA, "is not one that this machine trusts");
+  }
+
+  @Test
+  void aRootThatJavaTrustsVouchesForAName(@TempDir Path dir) throws Exception {
+    HeldCertificate root = new HeldCertificate.Builder().certificateAuthority(0).build();
+    HeldCertificate leaf =
+        new HeldCertificate.Builder().signedBy(root).addSubjectAlternativeName("localhost").build();
+    HostPort address =
+        serve(
+            TlsServerCredentials.create(
+                stream(leaf.certificatePem()), stream(leaf.privateKeyPkcs8Pem())));
+    KeyStore roots = KeyStore.getInstance("PKCS12");
+    roots.load(null, null);
+    roots.setCertificateEntry("root", root.certificate());
+    Path file = dir.resolve("roots.p12");
+    try (OutputStream out = Files.newOutputStream(file)) {
+      roots.store(out, "changeit".toCharArray());
+    }
+    System.setProperty("javax.net.ssl.trustStore", file.toString());
+    System.setProperty("javax.net.ssl.trustStorePassword", "changeit");
+    try {
+      assertNotTrusted(address, Pin.CA, "is not one that this machine trusts");
+      call(new HostPort("localhost", address.port()), Pin.CA);
+      assertThat(authorizations).containsExactly("Bearer baton-secret");
+    } finally {
+      System.clearProperty("javax.net.ssl.trustStore");
+      System.clearProperty("javax.net.ssl.trustStorePassword");
+    }
   }
 
   @Test
