@@ -256,7 +256,9 @@ await_ready() {
     if ! alive "$starting"; then
       starting=''
       rm -f "$work/worker.pid" "$work/token"
-      tail -n 5 "$work/worker.out" | cut -c 1-400 >&2
+      reason=$(sed -n 's/^error: //p' "$work/worker.out" | tail -n 1)
+      [ -z "$reason" ] || die "the worker ended: $reason"
+      tail -n 10 "$work/worker.out" | cut -c 1-400 >&2
       die "the worker ended; the rest of its output: $work/worker.out"
     fi
     [ $waited -lt 300 ] || fail 5 "the coordinator at $address does not answer (is that port open?); the worker is stopped, its output: $work/worker.out"

@@ -363,12 +363,16 @@ final class JoinScriptTest {
     }
   }
 
-  @Test
-  void aWorkerThatIsRefusedEndsTheScriptWithItsWords() throws Exception {
-    release("1", "cpu", "#!/bin/sh\necho 'error: the token is unknown' >&2\nexit 1\n", 1000);
+  @ParameterizedTest
+  @CsvSource({
+    "echo 'error: the token is unknown', the worker ended: the token is unknown",
+    "echo 'Segmentation fault',          Segmentation fault",
+  })
+  void aWorkerThatEndsEndsTheScriptWithItsWords(String last, String said) throws Exception {
+    release("1", "cpu", "#!/bin/sh\necho begins\n" + last + " >&2\nexit 1\n", 1000);
     Result refused = join(PLAIN);
     assertThat(refused.exit()).isEqualTo(1);
-    assertThat(refused.output()).contains("error: the token is unknown", "the worker ended");
+    assertThat(refused.output()).contains(said);
     assertThat(filesIn(work())).doesNotContain("token", "worker.pid", "joining");
   }
 
