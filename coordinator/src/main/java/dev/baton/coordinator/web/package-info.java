@@ -1,4 +1,4 @@
-/** What a browser, a probe and Prometheus ask for over HTTP. */
+/** What a probe, Prometheus and a machine that is to become a worker ask for over HTTP. */
 @NullMarked
 package dev.baton.coordinator.web;
 

@@ -64,9 +64,12 @@ probe_gpus() {
   for smi in nvidia-smi /usr/bin/nvidia-smi /opt/bin/nvidia-smi /usr/local/nvidia/bin/nvidia-smi \
     /usr/lib/wsl/lib/nvidia-smi; do
     command -v "$smi" >/dev/null 2>&1 || continue
+    # A broken driver may never answer.
+    limit=''
+    if command -v timeout >/dev/null 2>&1; then limit='timeout 30'; fi
     # Old drivers do not know compute_cap.
-    { "$smi" --query-gpu=driver_version,compute_cap,name --format=csv,noheader 2>/dev/null \
-      || "$smi" --query-gpu=driver_version,name --format=csv,noheader 2>/dev/null \
+    { $limit "$smi" --query-gpu=driver_version,compute_cap,name --format=csv,noheader 2>/dev/null \
+      || $limit "$smi" --query-gpu=driver_version,name --format=csv,noheader 2>/dev/null \
       || true; } | LC_ALL=C awk -F', *' '
         $1 ~ /^[0-9]+(\.[0-9]+)*$/ {
           cap = $2 ~ /^[0-9]+\.[0-9]+$/ ? int($2 * 10 + 0.5) : 0
