@@ -3,8 +3,11 @@ package dev.baton.deploy;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.FileTime;
 import java.util.List;
 import java.util.stream.Stream;
@@ -18,6 +21,19 @@ final class ReleaseArchives {
     assumeTrue(hasJdk(), "no Temurin JDK to make a runtime from");
     Path folder = LocalCluster.root().resolve("deploy/target/test-release");
     Path log = LocalCluster.root().resolve("deploy/target/test-release.log");
+    // Tests run in several processes.
+    try (FileChannel channel =
+            FileChannel.open(
+                folder.resolveSibling("test-release.lock"),
+                StandardOpenOption.CREATE,
+                StandardOpenOption.WRITE);
+        FileLock lock = channel.lock()) {
+      build(folder, log);
+    }
+    return folder;
+  }
+
+  private static void build(Path folder, Path log) throws IOException, InterruptedException {
     if (!upToDate(folder.resolve("SHA256SUMS"))) {
       // The fastest compression takes a quarter of the time.
       Process process =
@@ -35,7 +51,6 @@ final class ReleaseArchives {
         throw new IOException("deploy/release failed:\n" + Files.readString(log));
       }
     }
-    return folder;
   }
 
   private static boolean hasJdk() throws IOException {
