@@ -2,24 +2,33 @@ package dev.baton.worker.data;
 
 import java.nio.ByteBuffer;
 
-/** One global batch, in the order its samples are trained. The consumer releases it once. */
+/**
+ * One global batch, or the part of it that one replica trains, in the order its samples are
+ * trained. The consumer releases it once.
+ */
 public interface Batch {
   /** The epoch it belongs to, from 1; 0 in an evaluation. */
   int epoch();
 
   /**
-   * The step that it makes, from 1, over all epochs; in an evaluation the batch's number, from 1.
+   * The step that it makes, from 1, over all epochs; in an evaluation the batch's number, from 1,
+   * among those of its replica.
    */
   long step();
 
-  /** Samples in it. */
+  /** Samples that it holds; 0 where this replica has none of the batch. */
   int samples();
 
   /**
-   * Where the shards begin and end: shard v holds samples [bounds[v], bounds[v + 1]); V + 1
-   * entries. Not to be changed.
+   * Where the global batch's shards begin and end: shard v is samples [bounds[v], bounds[v + 1]) of
+   * it; V + 1 entries. Not to be changed.
    */
   int[] shardBounds();
+
+  /** The shards whose samples it holds. */
+  default ShardRange held() {
+    return ShardRange.all(shardBounds().length - 1);
+  }
 
   /**
    * Whether {@link #x} holds the samples' indices, as an {@link IndexSource} gives them, and {@link

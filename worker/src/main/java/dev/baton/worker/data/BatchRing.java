@@ -22,6 +22,8 @@ final class BatchRing implements Batches {
   private static final long RING_BYTES = 32L << 20;
   private static final int MIN_SLOTS = 3;
   private static final int MAX_SLOTS = 64;
+  private static final ByteBuffer NOTHING =
+      ByteBuffer.allocateDirect(0).order(ByteOrder.nativeOrder());
 
   private enum State {
     FREE,
@@ -32,6 +34,8 @@ final class BatchRing implements Batches {
   private final SampleSource source;
   private final BatchSequence sequence;
   private final int shards;
+  private final ShardRange held;
+  private final int maxHeld;
   private final int[] fullBounds;
   private final Slot[] slots;
   private final AtomicInteger free;
@@ -47,18 +51,26 @@ final class BatchRing implements Batches {
 
   private volatile long waitedNanos;
 
-  BatchRing(SampleSource source, BatchSequence sequence, int shards, String threadName) {
+  /**
+   * @param shards of every batch
+   * @param held those whose samples the batches hold
+   */
+  BatchRing(
+      SampleSource source, BatchSequence sequence, int shards, ShardRange held, String threadName) {
     this.source = source;
     this.sequence = sequence;
     this.shards = shards;
+    this.held = held;
     this.fullBounds = BatchPlan.shardBounds(sequence.maxSamples(), shards);
+    // No shard of a smaller batch is larger.
+    this.maxHeld = fullBounds[held.to()] - fullBounds[held.from()];
     this.nextStep = sequence.firstStep();
     SampleFormat format = source.format();
-    long batchBytes = (long) sequence.maxSamples() * Math.max(format.xBytes(), format.yBytes());
+    long batchBytes = Math.max(1L, maxHeld) * Math.max(format.xBytes(), format.yBytes());
     if (batchBytes > Integer.MAX_VALUE) {
       throw TrainingException.userError(
           "a batch of "
-              + sequence.maxSamples()
+              + maxHeld
               + " samples of "
               + format.xBytes()
               + " bytes takes more than 2 GiB; make batch_size smaller");
@@ -202,10 +214,15 @@ final class BatchRing implements Batches {
     void fill(long filledStep) {
       step = filledStep;
       epoch = sequence.epochOf(step);
-      samples = sequence.samplesOf(step);
-      bounds =
-          samples == sequence.maxSamples() ? fullBounds : BatchPlan.shardBounds(samples, shards);
-      int position = sequence.positionOf(step);
+      int all = sequence.samplesOf(step);
+      bounds = all == sequence.maxSamples() ? fullBounds : BatchPlan.shardBounds(all, shards);
+      samples = bounds[held.to()] - bounds[held.from()];
+      if (samples == 0) {
+        x = NOTHING;
+        y = NOTHING;
+        return;
+      }
+      int position = sequence.positionOf(step) + bounds[held.from()];
       if (!sequence.inOrder()) {
         gather(sequence.order(step), position);
         return;
@@ -218,7 +235,7 @@ final class BatchRing implements Batches {
       }
       int[] indices = inOrder;
       if (indices == null) {
-        indices = new int[sequence.maxSamples()];
+        indices = new int[maxHeld];
         inOrder = indices;
       }
       for (int i = 0; i < samples; i++) {
@@ -244,8 +261,7 @@ final class BatchRing implements Batches {
     }
 
     private ByteBuffer direct(int sampleBytes) {
-      return ByteBuffer.allocateDirect(sequence.maxSamples() * sampleBytes)
-          .order(ByteOrder.nativeOrder());
+      return ByteBuffer.allocateDirect(maxHeld * sampleBytes).order(ByteOrder.nativeOrder());
     }
 
     @Override
@@ -266,6 +282,11 @@ final class BatchRing implements Batches {
     @Override
     public int[] shardBounds() {
       return bounds;
+    }
+
+    @Override
+    public ShardRange held() {
+      return held;
     }
 
     @Override

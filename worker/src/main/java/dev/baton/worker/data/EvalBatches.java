@@ -4,8 +4,9 @@ import dev.baton.worker.trainer.TrainingException;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Every sample of a source once, in its order; the last batch may be smaller. The source stays the
- * caller's to close, after this.
+ * Every sample of a source once, in its order; the last batch may be smaller. Several replicas take
+ * the batches in turn, each as many: where the number does not divide, the last ones hold no
+ * sample. The source stays the caller's to close, after this.
  */
 public final class EvalBatches implements Batches {
   private final BatchRing ring;
@@ -17,12 +18,29 @@ public final class EvalBatches implements Batches {
 
   /** Starts to make batches from that one on; they count from 1. */
   public EvalBatches(SampleSource source, int batchSize, int shards, long firstBatch) {
+    this(source, batchSize, shards, firstBatch, 0, 1);
+  }
+
+  /**
+   * Starts to make those of one replica: every {@code size}-th, the first of them number {@code
+   * rank} + 1 of all.
+   *
+   * @param firstBatch of this replica's, from 1
+   */
+  public EvalBatches(
+      SampleSource source, int batchSize, int shards, long firstBatch, int rank, int size) {
     if (batchSize < 1) {
       throw TrainingException.userError(
           "data.eval.batch_size is " + batchSize + "; it must be at least 1");
     }
     BatchPlan plan = new BatchPlan(source.size(), batchSize, 1, false, 1, 0);
-    this.ring = new BatchRing(source, new Pass(plan, firstBatch), shards, "eval-batches");
+    this.ring =
+        new BatchRing(
+            source,
+            new Pass(plan, firstBatch, rank, size),
+            shards,
+            ShardRange.all(shards),
+            "eval-batches");
   }
 
   @Override
@@ -40,10 +58,16 @@ public final class EvalBatches implements Batches {
     ring.close();
   }
 
-  private record Pass(BatchPlan plan, long firstStep) implements BatchSequence {
+  private record Pass(BatchPlan plan, long firstStep, int rank, int size) implements BatchSequence {
+
+    /** Of all batches, from 1; may lie behind the last. */
+    private long number(long step) {
+      return (step - 1) * size + rank + 1;
+    }
+
     @Override
     public long lastStep() {
-      return plan.totalSteps();
+      return (plan.totalSteps() + size - 1) / size;
     }
 
     @Override
@@ -53,12 +77,12 @@ public final class EvalBatches implements Batches {
 
     @Override
     public int samplesOf(long step) {
-      return plan.samplesOf(step);
+      return number(step) > plan.totalSteps() ? 0 : plan.samplesOf(number(step));
     }
 
     @Override
     public int positionOf(long step) {
-      return (int) plan.positionOf(step);
+      return (int) plan.positionOf(number(step));
     }
 
     @Override

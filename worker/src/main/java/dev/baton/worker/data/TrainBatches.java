@@ -3,8 +3,9 @@ package dev.baton.worker.data;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The global batches of a training run, from any step on. What a step trains is a function of
- * (seed, epoch, step) alone. The source stays the caller's to close, after this.
+ * The global batches of a training run, or one replica's part of each, from any step on. What a
+ * step trains is a function of (seed, epoch, step) alone. The source stays the caller's to close,
+ * after this.
  */
 public final class TrainBatches implements Batches {
   private final BatchRing ring;
@@ -17,9 +18,30 @@ public final class TrainBatches implements Batches {
    */
   public TrainBatches(
       SampleSource source, BatchPlan plan, long seed, boolean shuffle, long firstStep) {
+    this(source, plan, seed, shuffle, firstStep, ShardRange.all(plan.shards()));
+  }
+
+  /**
+   * Starts to make one replica's parts; no other sample is read.
+   *
+   * @param shuffle a new permutation each epoch, or the source's order
+   * @param firstStep the first that {@link #next} gives; steps count from 1
+   * @param held the replica's shards
+   */
+  public TrainBatches(
+      SampleSource source,
+      BatchPlan plan,
+      long seed,
+      boolean shuffle,
+      long firstStep,
+      ShardRange held) {
     this.ring =
         new BatchRing(
-            source, new Steps(plan, seed, shuffle, firstStep), plan.shards(), "train-batches");
+            source,
+            new Steps(plan, seed, shuffle, firstStep),
+            plan.shards(),
+            held,
+            "train-batches");
   }
 
   @Override

@@ -4,6 +4,7 @@ import dev.baton.worker.data.Batch;
 import dev.baton.worker.data.SampleSource;
 import java.nio.ByteBuffer;
 import java.util.List;
+import java.util.function.IntConsumer;
 
 /**
  * The model, its optimizer and the device they live on, as the training run sees them: the port
@@ -76,14 +77,46 @@ public interface Engine extends AutoCloseable {
   }
 
   /**
+   * Forms a group with other engines of the same job, in place of the one it is in, and brings all
+   * of them to one state: that of the highest step among them, sums included. From then on batches
+   * hold this replica's {@link dev.baton.worker.data.ShardRange} of shards, evaluations its part of
+   * the batches, and every rank makes the same calls. A group of one is no group.
+   *
+   * @param step the last one that this engine's state is whole after; negative where it has none
+   * @param listening told, on rank 0, the port where the others are awaited
+   * @return the step that all of them are at
+   * @throws GroupBrokenException where the group cannot be formed; the engine is then in none, and
+   *     its state is as it was unless the exception says otherwise
+   */
+  default long join(Membership membership, long step, IntConsumer listening) {
+    throw new UnsupportedOperationException("this engine trains alone");
+  }
+
+  /** Leaves its group, if it is in one: batches are whole again. */
+  default void leave() {}
+
+  /**
+   * Any thread's: makes what waits for other replicas in exact mode end in {@link
+   * GroupBrokenException}, within a second.
+   */
+  default void abandonGroup() {}
+
+  /**
    * One optimizer step on a global batch, cut into the job's shards by {@link Batch#shardBounds}.
    * Adds to LOG and EPOCH. The batch may be released when this returns.
    *
    * @throws TrainingException for what the user's model and data make fail
+   * @throws GroupBrokenException where another replica is lost; the engine is then in no group, and
+   *     state and sums are those before the step
    */
   void trainStep(Batch batch);
 
-  /** Adds a batch to EVAL (and to the per-class counts), in eval mode and without gradients. */
+  /**
+   * Adds a batch to EVAL (and to the per-class counts), in eval mode and without gradients. In a
+   * group it adds every rank's batch, which may hold no sample.
+   *
+   * @throws GroupBrokenException where another replica is lost: the evaluation is to be repeated
+   */
   void evalBatch(Batch batch);
 
   /** Reads a sum (waits for the device). */

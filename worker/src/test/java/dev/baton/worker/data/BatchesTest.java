@@ -145,6 +145,64 @@ class BatchesTest {
   }
 
   @Test
+  void replicasReadTheirShardsAlone() throws InterruptedException {
+    // The last batch of an epoch is short; with 5 shards some are empty in it.
+    BatchPlan plan = new BatchPlan(32, 15, 5, false, 2, 0);
+    List<List<Integer>> whole;
+    try (Batches batches = new TrainBatches(new Numbers(32, -1), plan, 9, true, 1)) {
+      whole = drain(batches);
+    }
+    for (int size = 1; size <= 5; size++) {
+      List<List<Integer>> joined = new ArrayList<>();
+      whole.forEach(batch -> joined.add(new ArrayList<>()));
+      for (int rank = 0; rank < size; rank++) {
+        ShardRange held = ShardRange.of(5, rank, size);
+        try (Batches batches = new TrainBatches(new Numbers(32, -1), plan, 9, true, 1, held)) {
+          List<List<Integer>> parts = drain(batches);
+          assertThat(parts).hasSize(whole.size());
+          assertThat(parts.get(0)).hasSize(3 * (held.to() - held.from()));
+          for (int i = 0; i < parts.size(); i++) {
+            joined.get(i).addAll(parts.get(i));
+          }
+          assertThat(indices(new TrainBatches(new IndexSource(32), plan, 9, true, 1, held)))
+              .isEqualTo(parts);
+        }
+      }
+      assertThat(joined).as("%d replicas", size).isEqualTo(whole);
+    }
+  }
+
+  /** Of batches by index. */
+  private static List<List<Integer>> indices(Batches byIndex) throws InterruptedException {
+    List<List<Integer>> seen = new ArrayList<>();
+    try (byIndex) {
+      for (Batch batch = byIndex.next(); batch != null; batch = byIndex.next()) {
+        assertThat(batch.byIndex()).isTrue();
+        List<Integer> indices = new ArrayList<>();
+        for (int i = 0; i < batch.samples(); i++) {
+          indices.add((int) batch.x().getLong(i * Long.BYTES));
+        }
+        seen.add(indices);
+        batch.release();
+      }
+    }
+    return seen;
+  }
+
+  @Test
+  void replicasTakeTurnsInAnEvaluation() throws InterruptedException {
+    try (Batches batches = new EvalBatches(new Numbers(17, -1), 4, 2, 1, 0, 3)) {
+      assertThat(drain(batches)).containsExactly(List.of(0, 1, 2, 3), List.of(12, 13, 14, 15));
+    }
+    try (Batches batches = new EvalBatches(new Numbers(17, -1), 4, 2, 1, 1, 3)) {
+      assertThat(drain(batches)).containsExactly(List.of(4, 5, 6, 7), List.of(16));
+    }
+    try (Batches batches = new EvalBatches(new Numbers(17, -1), 4, 2, 2, 2, 3)) {
+      assertThat(drain(batches)).containsExactly(List.of());
+    }
+  }
+
+  @Test
   void evaluationTakesEverySampleOnce() throws InterruptedException {
     try (Batches batches = new EvalBatches(new Numbers(10, -1), 4, 3)) {
       Batch first = take(batches);

@@ -19,9 +19,10 @@ import org.jspecify.annotations.Nullable;
  *
  * @param onBatch told of each batch before it is trained or evaluated: the pass, the batch's number
  */
-record MemoryData(JobSpec spec, Pictures pictures, ObjLongConsumer<Pass> onBatch)
+public record MemoryData(JobSpec spec, Pictures pictures, ObjLongConsumer<Pass> onBatch)
     implements TrainingData {
-  enum Pass {
+  /** What a batch is for. */
+  public enum Pass {
     TRAIN,
     EVAL
   }
@@ -87,7 +88,7 @@ record MemoryData(JobSpec spec, Pictures pictures, ObjLongConsumer<Pass> onBatch
   }
 
   /** The samples. */
-  record Pictures(long size, int channels, int edge) implements SampleSource {
+  public record Pictures(long size, int channels, int edge) implements SampleSource {
     @Override
     public SampleFormat format() {
       return new SampleFormat(

@@ -79,12 +79,25 @@ final class CompiledFunctions implements AutoCloseable {
               beta1=beta1, beta2=beta2, weight_decay=weight_decay, eps=eps, amsgrad=False, maximize=False)
       """;
 
-  private final Owned owned = new Owned();
+  private final Owned owned;
   private final CompilationUnit unit;
-  private final IValue none = owned.keep(new IValue());
+  private final IValue none;
 
   CompiledFunctions() {
+    this.owned = new Owned();
     this.unit = owned.keep(torch.compile(SOURCE));
+    this.none = owned.keep(new IValue());
+  }
+
+  private CompiledFunctions(CompiledFunctions functions, Owned owned) {
+    this.owned = owned;
+    this.unit = functions.unit;
+    this.none = functions.none;
+  }
+
+  /** The same functions; another owner keeps the lists and calls that are made of them. */
+  CompiledFunctions keptBy(Owned owner) {
+    return new CompiledFunctions(this, owner);
   }
 
   /** The function of that name, with its arguments to be filled in. */

@@ -2,9 +2,11 @@ package dev.baton.worker.trainer.torch;
 
 import dev.baton.worker.trainer.GroupBrokenException;
 import dev.baton.worker.trainer.Membership;
-import java.util.Locale;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.function.IntConsumer;
 import java.util.function.Supplier;
+import java.util.regex.Pattern;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.javacpp.chrono.Milliseconds;
 import org.bytedeco.pytorch.Backend;
@@ -41,6 +43,11 @@ final class ReplicaGroup implements AutoCloseable {
   /** How often a collective that waits looks whether it was told to end. */
   private static final long LOOK_MILLIS = 500;
 
+  private static final Pattern LOST =
+      Pattern.compile(
+          "gloo|nccl|connection (closed|reset|refused)|timed out|pair closure|broken pipe|socket",
+          Pattern.CASE_INSENSITIVE);
+
   private final int rank;
   private final int size;
   private final String name;
@@ -51,7 +58,7 @@ final class ReplicaGroup implements AutoCloseable {
   private final ProcessGroup processGroup;
   private final Milliseconds look;
   private final LongVector equalSplits;
-  private final Owned owned = new Owned();
+  private final Owned owned;
   private volatile boolean aborted;
   private boolean broken;
   private boolean closed;
@@ -90,7 +97,8 @@ final class ReplicaGroup implements AutoCloseable {
     }
   }
 
-  private ReplicaGroup(Membership membership, Device device, IntConsumer listening) {
+  private ReplicaGroup(Membership membership, Device device, IntConsumer listening, Owned owned) {
+    this.owned = owned;
     this.rank = membership.rank();
     this.size = membership.size();
     this.name = "rank " + rank + " of " + size;
@@ -144,9 +152,11 @@ final class ReplicaGroup implements AutoCloseable {
    */
   static ReplicaGroup form(Membership membership, Device device, IntConsumer listening) {
     String what = "rank " + membership.rank() + " of " + membership.size() + " forms the group";
+    Owned owned = new Owned();
     try (PointerScope scope = new PointerScope()) {
-      return new ReplicaGroup(membership, device, listening);
+      return new ReplicaGroup(membership, device, listening, owned);
     } catch (RuntimeException e) {
+      owned.close();
       if (e.getClass() != RuntimeException.class) {
         throw e;
       }
@@ -209,6 +219,19 @@ final class ReplicaGroup implements AutoCloseable {
     return begin("all-gather", () -> backend._allgather_base(out, in));
   }
 
+  /**
+   * Begins to complete everyone's vector, of which rank r has the r-th of equal chunks. Each chunk
+   * is broadcast from its rank, where it lies: Gloo's all-gather would copy twice and allocate
+   * anew.
+   */
+  List<Pending> allGatherInPlace(List<Tensor> chunks) {
+    List<Pending> begun = new ArrayList<>();
+    for (int root = 0; root < size; root++) {
+      begun.add(broadcast(chunks.get(root), root));
+    }
+    return begun;
+  }
+
   /** Begins c10d's own sum: not in an order that can be relied on. */
   Pending allReduce(Tensor tensor) {
     return begin("all-reduce", () -> backend.allreduce(new TensorVector(tensor)));
@@ -246,8 +269,7 @@ final class ReplicaGroup implements AutoCloseable {
     }
   }
 
-  /** Runs what communicates in this group. */
-  void guarded(String what, Runnable communication) {
+  private void guarded(String what, Runnable communication) {
     try {
       communication.run();
     } catch (RuntimeException e) {
@@ -262,13 +284,15 @@ final class ReplicaGroup implements AutoCloseable {
         : new GroupBrokenException(what + ": " + TorchErrors.firstLine(e), e);
   }
 
-  /** Tells a lost peer from a failure of this replica's own computation, by c10d's messages. */
-  static boolean isBroken(RuntimeException e) {
-    if (e instanceof GroupBrokenException) {
-      return true;
-    }
-    String line = TorchErrors.firstLine(e).toLowerCase(Locale.ROOT);
-    return line.contains("gloo") || line.contains("nccl") || line.contains("connection closed");
+  /**
+   * What an exception of a computation that also communicates means: the break of the group, marked
+   * as such, or the exception itself. By the messages of Gloo, NCCL and the kernel's sockets, since
+   * there are no types to go by.
+   */
+  RuntimeException told(String what, RuntimeException e) {
+    return e.getClass() == RuntimeException.class && LOST.matcher(TorchErrors.firstLine(e)).find()
+        ? broken(name + ", " + what, e)
+        : e;
   }
 
   /**

@@ -12,6 +12,7 @@ import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.DeviceType;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Sums of loss and correct answers, float64, on the device. Adding never waits for the device; only
@@ -70,9 +71,19 @@ final class RunningSums implements AutoCloseable {
    * @param globalSamples of the batch, to make a sum over samples of it
    */
   void addTrained(Tensor loss, Tensor outputs, Tensor targets, int n, int globalSamples) {
+    addTrained(loss, trainedCorrect(outputs, targets), n, globalSamples);
+  }
+
+  /** How many of a shard were classified right, a scalar; null for a regression. */
+  @Nullable Tensor trainedCorrect(Tensor outputs, Tensor targets) {
+    return classes > 0 ? correct(outputs, targets).sum() : null;
+  }
+
+  /** Adds a shard that may have run elsewhere: its numbers are the same, and so is the sum. */
+  void addTrained(Tensor loss, @Nullable Tensor correct, int n, int globalSamples) {
     trainLoss.add_(loss, new Scalar((double) globalSamples));
-    if (classes > 0) {
-      trainCorrect.add_(correct(outputs, targets).sum());
+    if (correct != null) {
+      trainCorrect.add_(correct);
     }
     samples[LOG] += n;
     samples[EPOCH] += n;
@@ -84,17 +95,99 @@ final class RunningSums implements AutoCloseable {
    * @param loss its mean
    */
   void addEvaluated(Tensor loss, Tensor outputs, Tensor targets, int n) {
+    if (classes == 0) {
+      addEvaluated(loss, null, null, null, n);
+      return;
+    }
+    Tensor correct = correct(outputs, targets);
+    Tensor seen = targets.unsqueeze(1).eq(classIndices);
+    addEvaluated(
+        loss,
+        correct.sum(),
+        seen.logical_and(correct.unsqueeze(1)).sum(new long[] {0}, false, float64),
+        seen.sum(new long[] {0}, false, float64),
+        n);
+  }
+
+  private void addEvaluated(
+      Tensor loss,
+      @Nullable Tensor correct,
+      @Nullable Tensor correctByClass,
+      @Nullable Tensor seenByClass,
+      int n) {
     evalLoss.add_(loss, new Scalar((double) n));
-    if (classes > 0) {
-      Tensor correct = correct(outputs, targets);
-      evalCorrect.add_(correct.sum());
-      Tensor seen = targets.unsqueeze(1).eq(classIndices);
-      byClass
-          .select(1, 0)
-          .add_(seen.logical_and(correct.unsqueeze(1)).sum(new long[] {0}, false, float64));
-      byClass.select(1, 1).add_(seen.sum(new long[] {0}, false, float64));
+    if (correct != null && correctByClass != null && seenByClass != null) {
+      evalCorrect.add_(correct);
+      byClass.select(1, 0).add_(correctByClass);
+      byClass.select(1, 1).add_(seenByClass);
     }
     samples[EVAL] += n;
+  }
+
+  /** float64 numbers that {@link #packEvaluated} writes. */
+  int packedEvaluated() {
+    return 3 + 2 * classes;
+  }
+
+  /**
+   * Writes what a batch adds to EVAL, to be added by {@link #addEvaluated(Tensor)}.
+   *
+   * @param target float64, of {@link #packedEvaluated} numbers; all zero says: no batch
+   */
+  void packEvaluated(Tensor target, Tensor loss, Tensor outputs, Tensor targets, int n) {
+    target.select(0, 0).fill_(new Scalar((double) n));
+    target.select(0, 1).copy_(loss);
+    if (classes > 0) {
+      Tensor correct = correct(outputs, targets);
+      Tensor seen = targets.unsqueeze(1).eq(classIndices);
+      target.select(0, 2).copy_(correct.sum());
+      target
+          .narrow(0, 3, classes)
+          .copy_(seen.logical_and(correct.unsqueeze(1)).sum(new long[] {0}, false, float64));
+      target.narrow(0, 3 + classes, classes).copy_(seen.sum(new long[] {0}, false, float64));
+    }
+  }
+
+  /** Adds a batch that was packed, on whichever replica. */
+  void addEvaluated(Tensor packed) {
+    int n = (int) packed.select(0, 0).item_double();
+    if (n == 0) {
+      return;
+    }
+    Tensor here = packed.to(values.device(), ScalarType.Double);
+    Tensor loss = here.select(0, 1);
+    if (classes == 0) {
+      addEvaluated(loss, null, null, null, n);
+    } else {
+      addEvaluated(
+          loss,
+          here.select(0, 2),
+          here.narrow(0, 3, classes),
+          here.narrow(0, 3 + classes, classes),
+          n);
+    }
+  }
+
+  /** All sums as float64 numbers on the host. */
+  Tensor pack() {
+    double[] read = toHost(values);
+    double[] classCounts = classes == 0 ? new double[0] : toHost(byClass);
+    double[] all = new double[read.length + samples.length + classCounts.length];
+    System.arraycopy(read, 0, all, 0, read.length);
+    System.arraycopy(samples, 0, all, read.length, samples.length);
+    System.arraycopy(classCounts, 0, all, read.length + samples.length, classCounts.length);
+    Tensor packed = torch.zeros(new long[] {all.length}, new TensorOptions(ScalarType.Double));
+    new DoublePointer(packed.data_ptr_double()).put(all);
+    return packed;
+  }
+
+  /** Sets all sums to what another replica packed. */
+  void unpack(Tensor packed) {
+    double[] all = toHost(packed);
+    int read = (int) values.numel();
+    values.copy_(packed.narrow(0, 0, read).view(2, 3));
+    System.arraycopy(all, read, samples, 0, samples.length);
+    byClass.copy_(packed.narrow(0, read + (long) samples.length, 2L * classes).view(classes, 2));
   }
 
   private static int column(Sums sums) {

@@ -2,6 +2,7 @@ package dev.baton.worker.trainer.torch;
 
 import java.util.List;
 import org.bytedeco.pytorch.IValue;
+import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -11,32 +12,55 @@ import org.jspecify.annotations.Nullable;
  * gradients.
  */
 final class ShardBuffers {
+  private final List<Tensor> floatingTensors;
+  private final List<Tensor> integerTensors;
   private final @Nullable TensorList floating;
   private final @Nullable TensorList integers;
 
   ShardBuffers(List<StateTensor> state, CompiledFunctions functions) {
-    this.floating = list(state, true, functions);
-    this.integers = list(state, false, functions);
+    this.floatingTensors = tensors(state, true);
+    this.integerTensors = tensors(state, false);
+    this.floating = list(floatingTensors, functions);
+    this.integers = list(integerTensors, functions);
   }
 
-  private static @Nullable TensorList list(
-      List<StateTensor> state, boolean floating, CompiledFunctions functions) {
-    var tensors =
-        state.stream()
-            .filter(StateTensor::isBuffer)
-            .map(StateTensor::tensor)
-            .filter(tensor -> tensor.is_floating_point() == floating)
-            .toList();
+  private static List<Tensor> tensors(List<StateTensor> state, boolean floating) {
+    return state.stream()
+        .filter(StateTensor::isBuffer)
+        .map(StateTensor::tensor)
+        .filter(tensor -> tensor.is_floating_point() == floating)
+        .toList();
+  }
+
+  private static @Nullable TensorList list(List<Tensor> tensors, CompiledFunctions functions) {
     return tensors.isEmpty() ? null : new TensorList(tensors, functions);
+  }
+
+  /** The floating-point ones. */
+  List<Tensor> floating() {
+    return floatingTensors;
+  }
+
+  /** The same as a list for compiled functions; only where there are any. */
+  IValue floatingList() {
+    if (floating == null) {
+      throw new IllegalStateException("the model has no floating-point buffers");
+    }
+    return floating.list();
+  }
+
+  /** The others. */
+  List<Tensor> integers() {
+    return integerTensors;
   }
 
   /** The buffers of one step; its snapshots belong to the scope that is open. */
   final class Step {
     private final @Nullable IValue firstFloating = floating == null ? null : floating.snapshot();
     private final @Nullable IValue firstIntegers = integers == null ? null : integers.snapshot();
-    private @Nullable IValue integersOfShard0;
+    private @Nullable IValue integersOfFirstShard;
 
-    /** Before every shard. */
+    /** Before every shard; and where the step comes to nothing. */
     void rewind() {
       if (floating != null && firstFloating != null) {
         floating.write(firstFloating, 0);
@@ -55,14 +79,29 @@ final class ShardBuffers {
       if (floating != null) {
         floating.appendTo(gradients, share);
       }
-      if (integers != null && integersOfShard0 == null) {
-        integersOfShard0 = integers.snapshot();
+      keepIntegers();
+    }
+
+    /** After a shard that is alone: the integer buffers are its. */
+    void keepIntegers() {
+      if (integers != null && integersOfFirstShard == null) {
+        integersOfFirstShard = integers.snapshot();
       }
     }
 
-    /** After the last shard, with the sum of what was appended, behind the gradients. */
-    void finish(IValue total, int gradients) {
-      if (floating != null) {
+    /** What the first shard that ran here left of the integer ones; null without any. */
+    @Nullable IValue integersOfFirstShard() {
+      return integersOfFirstShard;
+    }
+
+    /**
+     * After the last shard.
+     *
+     * @param total the sum of what was appended, behind the gradients
+     * @param integersOfShard0 the batch's first shard's; null where there are none
+     */
+    void finish(@Nullable IValue total, int gradients, @Nullable IValue integersOfShard0) {
+      if (floating != null && total != null) {
         floating.write(total, gradients);
       }
       if (integers != null && integersOfShard0 != null) {

@@ -21,6 +21,11 @@ final class TensorList {
     this.appendScaled = functions.call("append_scaled", 3).set(1, this.tensors);
   }
 
+  /** The tensors themselves. */
+  IValue list() {
+    return tensors;
+  }
+
   /** Their values now; belongs to the scope that is open. */
   IValue snapshot() {
     return clones.apply();

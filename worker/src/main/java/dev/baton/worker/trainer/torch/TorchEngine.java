@@ -5,7 +5,10 @@ import dev.baton.v1.Loss;
 import dev.baton.worker.data.Batch;
 import dev.baton.worker.data.SampleFormat;
 import dev.baton.worker.data.SampleSource;
+import dev.baton.worker.data.ShardRange;
 import dev.baton.worker.trainer.Engine;
+import dev.baton.worker.trainer.GroupBrokenException;
+import dev.baton.worker.trainer.Membership;
 import dev.baton.worker.trainer.Seeds;
 import dev.baton.worker.trainer.Seeds.Purpose;
 import dev.baton.worker.trainer.TensorInfo;
@@ -13,12 +16,14 @@ import dev.baton.worker.trainer.TrainingException;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.IntConsumer;
 import java.util.function.LongSupplier;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Context;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.IValue;
 import org.bytedeco.pytorch.NoGradGuard;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
@@ -26,13 +31,17 @@ import org.bytedeco.pytorch.global.torch.DeviceType;
 import org.jspecify.annotations.Nullable;
 
 /**
- * One replica of a job in libtorch; for now it runs all shards of every batch, one after the other.
+ * One replica of a job in libtorch: alone it runs all shards of every batch, one after the other,
+ * in a group some of them.
  *
  * <p>With one shard a step is plain PyTorch's. With more, each shard runs forward and backward for
  * itself, from the step's first buffers and with its own random numbers, and leaves one list: its
  * gradients, then its floating-point buffers weighted by its share of the samples. {@link
- * ShardTree} adds the lists, and says why the order of additions never varies. A replica that runs
- * some of the shards feeds the other replicas' lists into the same tree.
+ * ShardTree} adds the lists, and says why the order of additions never varies; {@link ExactSum}
+ * does so over the replicas of a group.
+ *
+ * <p>A step changes nothing before all that it needs of other replicas is here: parameters,
+ * optimizer and sums come last, and buffers are put back where a replica is lost.
  */
 final class TorchEngine implements Engine {
   private final String kind;
@@ -61,6 +70,14 @@ final class TorchEngine implements Engine {
   private final CompiledFunctions.Call gradients;
   private final CompiledFunctions.Call add;
   private final CompiledFunctions.Call first;
+  private final Device device;
+  private final int shards;
+
+  /** Whether a group may give up the same bits for speed. */
+  private final boolean fast;
+
+  /** The group that it is in. */
+  private volatile @Nullable Replication replication;
 
   /** The generators' seed for a shard's forward pass. */
   interface ForwardSeeds {
@@ -92,10 +109,12 @@ final class TorchEngine implements Engine {
     Loss lossKind = spec.getTraining().getLoss();
     this.loss = LossFunction.of(lossKind);
     BuiltinModels.checkTarget(lossKind, format);
+    this.shards = Math.max(1, spec.getReplicas().getShards());
+    this.fast = spec.getTraining().hasExact() && !spec.getTraining().getExact();
     try (PointerScope scope = new PointerScope();
         NoGradGuard none = new NoGradGuard()) {
       this.context = owned.keep(torch.globalContext());
-      Device device = owned.keep(new Device(cuda ? DeviceType.CUDA : DeviceType.CPU));
+      this.device = owned.keep(new Device(cuda ? DeviceType.CUDA : DeviceType.CPU));
       this.autocast = autocast ? new Autocast(device) : null;
       torch.manual_seed(initialisationSeed);
       this.model = BuiltinModels.create(spec, format, device);
@@ -181,50 +200,217 @@ final class TorchEngine implements Engine {
   }
 
   @Override
+  public long join(Membership membership, long step, IntConsumer listening) {
+    leave();
+    if (membership.size() == 1) {
+      return step;
+    }
+    if (membership.size() > shards) {
+      throw new IllegalArgumentException(membership.size() + " replicas for " + shards + " shards");
+    }
+    ReplicaGroup group = ReplicaGroup.form(membership, device, listening);
+    boolean joined = false;
+    try (PointerScope scope = new PointerScope();
+        NoGradGuard none = new NoGradGuard()) {
+      long job = 31L * (31L * layout().toString().hashCode() + shards) + (fast ? 1 : 0);
+      long agreed = new StateTransfer(group, state, sums).agree(step, job);
+      replication =
+          new Replication(
+              group,
+              shards,
+              fast,
+              parameters(),
+              buffers,
+              sums.packedEvaluated(),
+              device,
+              functions);
+      joined = true;
+      return agreed;
+    } finally {
+      if (!joined) {
+        group.close();
+      }
+    }
+  }
+
+  private List<Tensor> parameters() {
+    return state.stream().filter(StateTensor::isParameter).map(StateTensor::tensor).toList();
+  }
+
+  @Override
+  public void leave() {
+    Replication group = replication;
+    if (group != null) {
+      replication = null;
+      group.close();
+    }
+  }
+
+  @Override
+  public void abandonGroup() {
+    Replication group = replication;
+    if (group != null) {
+      group.group().abort();
+    }
+  }
+
+  @Override
   public void trainStep(Batch batch) {
+    Replication group = replication;
     try (PointerScope scope = new PointerScope()) {
       useKernels();
       model.train(true);
-      Tensor x = inputs.x(Use.TRAIN, batch);
-      Tensor y = inputs.y(Use.TRAIN, batch);
-      int[] bounds = batch.shardBounds();
-      if (bounds.length == 2) {
-        IValue gradients = runShard(batch, 0, x, y, batch.samples());
+      int[] parts = parts(batch, group);
+      Tensor x = batch.samples() == 0 ? new Tensor() : inputs.x(Use.TRAIN, batch);
+      Tensor y = batch.samples() == 0 ? new Tensor() : inputs.y(Use.TRAIN, batch);
+      OverlappedReducer reducer = group == null ? null : group.reducer(parts);
+      if (group != null && reducer != null) {
+        trainOverlapped(batch, parts, group, reducer, x, y);
+      } else if (parts.length == 2) {
+        IValue gradients = runShard(batch, 0, x, y, batch.samples(), batch.samples(), null);
         try (NoGradGuard none = new NoGradGuard()) {
           optimizer.apply(gradients);
         }
       } else {
-        runShards(batch, bounds, x, y);
+        runShards(batch, parts, group, x, y);
       }
+    } catch (GroupBrokenException e) {
+      leave();
+      throw e;
     } catch (RuntimeException e) {
       throw TorchErrors.classify("step " + batch.step(), shapes(batch), e);
     }
   }
 
-  private void runShards(Batch batch, int[] bounds, Tensor x, Tensor y) {
+  /** Bounds of the batch's parts, each of which can be trained. */
+  private int[] parts(Batch batch, @Nullable Replication group) {
+    int[] parts = batch.shardBounds();
+    if (group != null) {
+      group.check(batch.held());
+      parts = group.parts(parts);
+    } else if (!batch.held().equals(ShardRange.all(parts.length - 1))) {
+      throw new IllegalStateException("one replica alone got shards " + batch.held());
+    }
+    for (int part = 0; part < parts.length - 1; part++) {
+      if (parts[part + 1] - parts[part] == 1 && model.normalisesOverBatch()) {
+        throw TrainingException.userError(
+            "step "
+                + batch.step()
+                + " trains a shard of one sample, which batch norm cannot normalise: choose"
+                + " another training.batch_size, fewer replicas.shards, or data.train.drop_last:"
+                + " true");
+      }
+    }
+    return parts;
+  }
+
+  private void runShards(
+      Batch batch, int[] bounds, @Nullable Replication group, Tensor x, Tensor y) {
     int shards = bounds.length - 1;
+    int all = bounds[shards];
+    ShardRange mine = group == null ? ShardRange.all(shards) : group.mine();
     ShardTree<IValue> tree = new ShardTree<>(shards, this::add);
     ShardBuffers.Step step = buffers.begin();
-    for (int shard = 0; shard < shards; shard++) {
-      int from = bounds[shard];
-      int samples = bounds[shard + 1] - from;
+    for (int shard = mine.from(); shard < mine.to(); shard++) {
+      int from = bounds[shard] - bounds[mine.from()];
+      int samples = bounds[shard + 1] - bounds[shard];
       if (samples == 0) {
         tree.add(shard, shard + 1, null);
         continue;
       }
       step.rewind();
+      StepReports.Part report = group == null ? null : group.reports().part(shard - mine.from());
       IValue partial =
-          runShard(batch, shard, x.narrow(0, from, samples), y.narrow(0, from, samples), samples);
-      step.appendTo(partial, (double) samples / batch.samples());
+          runShard(
+              batch,
+              shard,
+              x.narrow(0, from, samples),
+              y.narrow(0, from, samples),
+              samples,
+              all,
+              report);
+      step.appendTo(partial, (double) samples / all);
       tree.add(shard, shard + 1, partial);
     }
-    IValue total = tree.total();
+    IValue total;
+    IValue integers;
+    if (group == null) {
+      total = tree.total();
+      integers = step.integersOfFirstShard();
+    } else {
+      total = exchange(batch, bounds, group, tree, step);
+      integers = group.reports().integersOfRank0();
+    }
     if (total != null) {
       try (NoGradGuard none = new NoGradGuard()) {
         optimizer.apply(first.set(0, total).apply());
       }
       first.clear(0);
-      step.finish(total, gradientSlots.size());
+      step.finish(total, gradientSlots.size(), integers);
+    }
+  }
+
+  /** What this replica's shards left, added to that of all others. */
+  private IValue exchange(
+      Batch batch,
+      int[] bounds,
+      Replication group,
+      ShardTree<IValue> tree,
+      ShardBuffers.Step step) {
+    IValue total;
+    try (NoGradGuard none = new NoGradGuard()) {
+      try {
+        ReplicaGroup.Pending told = group.reports().send(batch.step(), step.integersOfFirstShard());
+        total = group.sum(tree.partials(), bounds);
+        told.await();
+      } catch (GroupBrokenException e) {
+        step.rewind();
+        throw e;
+      }
+      group.reports().addTo(sums, bounds, batch.step());
+    }
+    return total;
+  }
+
+  /** A step whose gradients are averaged while the backward pass runs. */
+  private void trainOverlapped(
+      Batch batch, int[] parts, Replication group, OverlappedReducer reducer, Tensor x, Tensor y) {
+    ShardBuffers.Step step = buffers.begin();
+    StepReports reports = group.reports();
+    int part = group.mine().from();
+    try {
+      reducer.beforeForward();
+      Tensor partLoss =
+          forward(batch, part, x, y, batch.samples(), parts[parts.length - 1], reports.part(0));
+      step.keepIntegers();
+      ReplicaGroup.Pending told;
+      ReplicaGroup.Pending sent;
+      try (NoGradGuard none = new NoGradGuard()) {
+        told = reports.send(batch.step(), step.integersOfFirstShard());
+        sent = group.broadcastBuffers();
+      }
+      reducer.beforeBackward();
+      // The sum over the batch's samples is the average of so many times the parts.
+      partLoss.mul(new Scalar((double) group.size())).backward();
+      told.await();
+      if (sent != null) {
+        sent.await();
+      }
+    } catch (RuntimeException e) {
+      gradientSlots.forEach(Tensor::reset);
+      RuntimeException told = group.group().told("backward pass", e);
+      if (told instanceof GroupBrokenException) {
+        try (NoGradGuard none = new NoGradGuard()) {
+          step.rewind();
+        }
+      }
+      throw told;
+    }
+    try (NoGradGuard none = new NoGradGuard()) {
+      optimizer.apply(gradients.apply());
+      gradientSlots.forEach(Tensor::reset);
+      group.writeBuffers(step);
+      reports.addTo(sums, parts, batch.step());
     }
   }
 
@@ -243,14 +429,36 @@ final class TorchEngine implements Engine {
    *
    * @return the gradients, a list in the parameters' order, in the scope that is open
    */
-  private IValue runShard(Batch batch, int shard, Tensor x, Tensor y, int samples) {
-    if (samples == 1 && model.normalisesOverBatch()) {
-      throw TrainingException.userError(
-          "step "
-              + batch.step()
-              + " trains a shard of one sample, which batch norm cannot normalise: choose another"
-              + " training.batch_size, fewer replicas.shards, or data.train.drop_last: true");
-    }
+  private IValue runShard(
+      Batch batch,
+      int shard,
+      Tensor x,
+      Tensor y,
+      int samples,
+      int all,
+      StepReports.@Nullable Part report) {
+    Tensor shardLoss = forward(batch, shard, x, y, samples, all, report);
+    shardLoss.backward();
+    shardLoss.close();
+    IValue taken = gradients.apply();
+    gradientSlots.forEach(Tensor::reset);
+    return taken;
+  }
+
+  /**
+   * A shard's part of the batch's mean loss.
+   *
+   * @param all samples of the global batch
+   * @param report where loss and correct answers are noted; null: they are added to the sums
+   */
+  private Tensor forward(
+      Batch batch,
+      int shard,
+      Tensor x,
+      Tensor y,
+      int samples,
+      int all,
+      StepReports.@Nullable Part report) {
     torch.manual_seed(seeds.of(batch.step(), shard));
     Tensor shardLoss;
     // What the forward pass leaves for the backward pass, libtorch holds itself, and frees on the
@@ -261,32 +469,46 @@ final class TorchEngine implements Engine {
         autocast.enter();
       }
       Tensor outputs = model.forward(x);
-      shardLoss = loss.ofShard(outputs, y, samples, batch.samples());
+      shardLoss = loss.ofShard(outputs, y, samples, all);
       if (autocast != null) {
         autocast.leave();
       }
       try (NoGradGuard none = new NoGradGuard()) {
-        sums.addTrained(shardLoss, outputs, y, samples, batch.samples());
+        if (report == null) {
+          sums.addTrained(shardLoss, outputs, y, samples, all);
+        } else {
+          report.note(shardLoss, sums.trainedCorrect(outputs, y));
+        }
       }
       shardLoss.retainReference();
     }
-    shardLoss.backward();
-    shardLoss.close();
-    IValue taken = gradients.apply();
-    gradientSlots.forEach(Tensor::reset);
-    return taken;
+    return shardLoss;
   }
 
   @Override
   public void evalBatch(Batch batch) {
+    Replication group = replication;
     try (PointerScope scope = new PointerScope();
         NoGradGuard none = new NoGradGuard()) {
       useKernels();
       model.train(false);
-      Tensor x = inputs.x(Use.EVAL, batch);
-      Tensor y = inputs.y(Use.EVAL, batch);
-      Tensor outputs = model.forward(x);
-      sums.addEvaluated(loss.mean(outputs, y), outputs, y, batch.samples());
+      Tensor packed = group == null ? null : group.evaluated();
+      if (batch.samples() > 0) {
+        Tensor x = inputs.x(Use.EVAL, batch);
+        Tensor y = inputs.y(Use.EVAL, batch);
+        Tensor outputs = model.forward(x);
+        if (packed == null) {
+          sums.addEvaluated(loss.mean(outputs, y), outputs, y, batch.samples());
+        } else {
+          sums.packEvaluated(packed, loss.mean(outputs, y), outputs, y, batch.samples());
+        }
+      }
+      if (group != null) {
+        group.addEvaluated(sums);
+      }
+    } catch (GroupBrokenException e) {
+      leave();
+      throw e;
     } catch (RuntimeException e) {
       throw TorchErrors.classify("evaluation batch " + batch.step(), shapes(batch), e);
     }
@@ -329,6 +551,7 @@ final class TorchEngine implements Engine {
 
   @Override
   public void close() {
+    leave();
     inputs.close();
     sums.close();
     optimizer.close();

@@ -33,6 +33,7 @@ final class Rank implements AutoCloseable {
       line.addAll(
           List.of(
               "-Xmx128m",
+              "-XX:MaxDirectMemorySize=1g",
               "-XX:TieredStopAtLevel=1",
               "-cp",
               System.getProperty("java.class.path"),

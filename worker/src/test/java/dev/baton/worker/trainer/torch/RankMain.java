@@ -3,12 +3,13 @@ package dev.baton.worker.trainer.torch;
 import dev.baton.worker.trainer.GroupBrokenException;
 import dev.baton.worker.trainer.Membership;
 import java.io.BufferedReader;
-import java.io.IOException;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.LongVector;
@@ -17,6 +18,7 @@ import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.DeviceType;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A process of a group, for tests: does what it reads, one order a line, and answers each with one
@@ -24,12 +26,13 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  */
 public final class RankMain {
   private final List<ReplicaGroup> groups = new ArrayList<>();
+  private final TorchEngines engines = TorchEngines.load();
+  private @Nullable ReplicaJob job;
 
   private RankMain() {}
 
-  public static void main(String[] args) throws IOException {
+  public static void main(String[] args) throws Exception {
     RankMain main = new RankMain();
-    TorchEngines.load();
     answer("= ready");
     BufferedReader orders =
         new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
@@ -52,8 +55,38 @@ public final class RankMain {
     System.out.flush();
   }
 
-  private String execute(String[] order) {
+  private String execute(String[] order) throws InterruptedException {
     return switch (order[0]) {
+      case "job" -> {
+        if (job != null) {
+          job.close();
+        }
+        job = new ReplicaJob(engines, order[1]);
+        yield "made";
+      }
+      case "join" ->
+          Long.toString(
+              job()
+                  .join(
+                      membership(order),
+                      order[6].equals("stateless"),
+                      port -> answer("listening " + port)));
+      case "train" -> {
+        job().train(Long.parseLong(order[1]));
+        yield Long.toString(job().step());
+      }
+      case "losses" -> Arrays.toString(job().train(Long.parseLong(order[1])));
+      case "step" -> Long.toString(job().step());
+      case "evaluate" -> job().evaluate();
+      case "report" -> job().report();
+      case "save" -> {
+        job().save();
+        yield "saved";
+      }
+      case "restore" -> {
+        job().restore();
+        yield "restored";
+      }
       case "form" -> form(order);
       case "collectives" -> collectives();
       case "forever" -> forever();
@@ -64,6 +97,10 @@ public final class RankMain {
       }
       default -> throw new IllegalArgumentException(order[0]);
     };
+  }
+
+  private ReplicaJob job() {
+    return Objects.requireNonNull(job);
   }
 
   private ReplicaGroup group() {

@@ -1,0 +1,203 @@
+package dev.baton.worker.trainer.torch;
+
+import dev.baton.worker.data.ShardRange;
+import java.util.ArrayList;
+import java.util.List;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.IValue;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What this replica exchanges with the others of its group in a step. In exact mode a step's parts
+ * are the shards, and each replica trains several; in fast mode a replica's samples are one part.
+ */
+final class Replication implements AutoCloseable {
+  private final ReplicaGroup group;
+  private final int shards;
+  private final boolean fast;
+  private final List<Tensor> parameters;
+  private final ShardBuffers buffers;
+  private final Device device;
+  private final CompiledFunctions functions;
+
+  /** The shards that each rank trains. */
+  private final List<ShardRange> held = new ArrayList<>();
+
+  /** The parts that each rank trains. */
+  private final List<ShardRange> ranges = new ArrayList<>();
+
+  private final StepReports reports;
+  private final @Nullable OverlappedReducer reducer;
+  private final Owned owned = new Owned();
+  private @Nullable ExactSum sum;
+
+  /** Rank 0's floating-point buffers, flat, in fast mode. */
+  private @Nullable Tensor flatBuffers;
+
+  private @Nullable IValue flatBufferViews;
+  private CompiledFunctions.@Nullable Call packBuffers;
+  private final TensorExchange evaluated;
+
+  /** Two tensors for an all-gather. */
+  private record TensorExchange(Tensor mine, Tensor everyones) {}
+
+  /**
+   * @param shards of every batch
+   * @param fast whether to give up the same bits for speed
+   * @param evaluatedNumbers that an evaluation's batch adds
+   */
+  Replication(
+      ReplicaGroup group,
+      int shards,
+      boolean fast,
+      List<Tensor> parameters,
+      ShardBuffers buffers,
+      int evaluatedNumbers,
+      Device device,
+      CompiledFunctions functions) {
+    this.group = group;
+    this.shards = shards;
+    this.fast = fast;
+    this.parameters = parameters;
+    this.buffers = buffers;
+    this.device = device;
+    this.functions = functions;
+    for (int rank = 0; rank < group.size(); rank++) {
+      ShardRange range = ShardRange.of(shards, rank, group.size());
+      held.add(range);
+      ranges.add(fast ? new ShardRange(rank, rank + 1) : range);
+    }
+    this.reports = new StepReports(group, ranges, buffers.integers(), functions);
+    this.reducer = fast ? new OverlappedReducer(group, parameters) : null;
+    long numbers = evaluatedNumbers;
+    this.evaluated =
+        new TensorExchange(
+            owned.keep(group.wire(numbers, ScalarType.Double)),
+            owned.keep(group.wire(numbers * group.size(), ScalarType.Double)));
+    if (fast && !buffers.floating().isEmpty()) {
+      long floats = buffers.floating().stream().mapToLong(Tensor::numel).sum();
+      Tensor flat = owned.keep(group.wire(floats, ScalarType.Float));
+      List<Tensor> views = new ArrayList<>();
+      long at = 0;
+      for (Tensor buffer : buffers.floating()) {
+        views.add(flat.narrow(0, at, buffer.numel()).view(buffer.shape()));
+        at += buffer.numel();
+      }
+      this.flatBuffers = flat;
+      CompiledFunctions kept = functions.keptBy(owned);
+      IValue list = kept.list(views);
+      this.flatBufferViews = list;
+      this.packBuffers =
+          kept.call("copy", 3).set(0, list).set(1, buffers.floatingList()).set(2, 0L);
+    }
+  }
+
+  ReplicaGroup group() {
+    return group;
+  }
+
+  int size() {
+    return group.size();
+  }
+
+  /** The parts that this replica trains. */
+  ShardRange mine() {
+    return ranges.get(group.rank());
+  }
+
+  /** Bounds of a batch's parts, in samples, by the bounds of its shards. */
+  int[] parts(int[] shardBounds) {
+    if (!fast) {
+      return shardBounds;
+    }
+    int[] bounds = new int[group.size() + 1];
+    for (int rank = 0; rank < group.size(); rank++) {
+      bounds[rank + 1] = shardBounds[held.get(rank).to()];
+    }
+    return bounds;
+  }
+
+  /**
+   * @throws IllegalStateException where a batch holds other shards than this replica's
+   */
+  void check(ShardRange batch) {
+    if (!batch.equals(held.get(group.rank()))) {
+      throw new IllegalStateException(
+          "rank %d of %d got shards %s of %d".formatted(group.rank(), group.size(), batch, shards));
+    }
+  }
+
+  /**
+   * What overlaps the backward pass; null where this batch cannot: in exact mode, and where a
+   * replica has no sample of the batch and thus no backward pass to take part with.
+   */
+  @Nullable OverlappedReducer reducer(int[] parts) {
+    // Parts do not grow from the first to the last.
+    return parts[parts.length - 1] == parts[parts.length - 2] ? null : reducer;
+  }
+
+  StepReports reports() {
+    return reports;
+  }
+
+  /** As {@link ExactSum#sum}, over the parts. */
+  IValue sum(List<ShardTree.Node<IValue>> partials, int[] parts) {
+    ExactSum exact = sum;
+    if (exact == null) {
+      List<Tensor> like = new ArrayList<>(parameters);
+      like.addAll(buffers.floating());
+      exact = new ExactSum(group, parts.length - 1, ranges, like, device, functions);
+      sum = exact;
+    }
+    return exact.sum(partials, parts);
+  }
+
+  /** Begins to send rank 0's floating-point buffers to all; null without any. */
+  ReplicaGroup.@Nullable Pending broadcastBuffers() {
+    Tensor flat = flatBuffers;
+    CompiledFunctions.Call pack = packBuffers;
+    if (flat == null || pack == null) {
+      return null;
+    }
+    if (group.rank() == 0) {
+      pack.apply();
+    }
+    return group.broadcast(flat, 0);
+  }
+
+  /** Takes what {@link #broadcastBuffers} brought, and the integer buffers of the reports. */
+  void writeBuffers(ShardBuffers.Step step) {
+    step.finish(flatBufferViews, 0, reports.integersOfRank0());
+  }
+
+  /**
+   * Where to write what this replica's evaluation batch adds; zeros, which say that there is none.
+   */
+  Tensor evaluated() {
+    return evaluated.mine().zero_();
+  }
+
+  /** Exchanges those, and adds them in the batches' order. */
+  void addEvaluated(RunningSums sums) {
+    group.allGather(evaluated.everyones(), evaluated.mine()).await();
+    Tensor byRank = evaluated.everyones().view(group.size(), -1);
+    for (int rank = 0; rank < group.size(); rank++) {
+      sums.addEvaluated(byRank.select(0, rank));
+    }
+  }
+
+  @Override
+  public void close() {
+    if (reducer != null) {
+      reducer.close();
+    }
+    if (sum != null) {
+      sum.close();
+    }
+    reports.close();
+    owned.close();
+    group.close();
+  }
+}
