@@ -82,6 +82,7 @@ class LauncherTest {
     "bench coordinator --workers 3, coordinator",
     "worker --slots 2, worker",
     "bench train --workload linreg, worker",
+    "bench allreduce --floats 1 --replicas 2, worker",
     "machine -o json, worker",
     "submit coordinator, client",
     "--coordinator worker:1 jobs, client",
@@ -176,7 +177,10 @@ class LauncherTest {
             "error: not built yet: run (cd " + dir + "/tree && mvn -q -B package -DskipTests)\n");
     assertThat(run("bench", "tain"))
         .satisfies(e -> assertThat(e.code()).isEqualTo(2))
-        .satisfies(e -> assertThat(e.err()).contains("expected bench train or bench coordinator"));
+        .satisfies(
+            e ->
+                assertThat(e.err())
+                    .contains("expected bench train, bench allreduce or bench coordinator"));
     java("11.0.2", "exit 9");
     Ended old = run("jobs");
     assertThat(old.code()).isEqualTo(2);

@@ -10,12 +10,13 @@ import picocli.CommandLine.Spec;
     name = "bench",
     description = "Measures this machine.",
     mixinStandardHelpOptions = true,
-    subcommands = BenchTrainCommand.class)
+    subcommands = {BenchTrainCommand.class, BenchAllReduceCommand.class})
 public final class BenchCommand implements Runnable {
   @Spec private CommandSpec spec = CommandSpec.create();
 
   @Override
   public void run() {
-    throw new ParameterException(spec.commandLine(), "bench what? train, or coordinator");
+    throw new ParameterException(
+        spec.commandLine(), "bench what? train, allreduce, or coordinator");
   }
 }

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.baton.dataset.DatasetScanner;
 import dev.baton.dataset.ProgressListener;
 import dev.baton.v1.Dataset;
+import dev.baton.v1.JobSpec;
 import dev.baton.v1.LocalDataset;
 import dev.baton.v1.Source;
 import dev.baton.v1.Synthetic;
@@ -14,20 +15,21 @@ import dev.baton.worker.data.Batches;
 import dev.baton.worker.data.EvalBatches;
 import dev.baton.worker.data.SampleSource;
 import dev.baton.worker.data.SampleSources;
+import dev.baton.worker.data.ShardRange;
 import dev.baton.worker.data.TrainBatches;
 import dev.baton.worker.trainer.DeviceBatches;
 import dev.baton.worker.trainer.Engine;
 import dev.baton.worker.trainer.Engine.Sums;
 import dev.baton.worker.trainer.Engine.Totals;
+import dev.baton.worker.trainer.Membership;
 import dev.baton.worker.trainer.torch.TorchEngines;
 import java.io.IOException;
-import java.math.BigDecimal;
-import java.math.RoundingMode;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.IntConsumer;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -37,17 +39,32 @@ import org.jspecify.annotations.Nullable;
  *
  * @param steps to measure; 0 for the workload's own number
  * @param mnist the folder of MNIST's files; null where the workload needs none
+ * @param replicas that share each batch; with several, each has a shard of it
+ * @param fast replicas without the promise of the same bits
  */
 record BenchTrain(
-    Workload workload, int threads, int steps, boolean bf16, String device, @Nullable Path mnist) {
+    Workload workload,
+    int threads,
+    int steps,
+    boolean bf16,
+    String device,
+    @Nullable Path mnist,
+    int replicas,
+    boolean fast) {
   private static final int WARM_UP = 3;
   private static final int EVAL_BATCH = 500;
 
-  /** Runs it; the result as one line of JSON. */
-  String run() throws IOException, InterruptedException {
+  /**
+   * Runs it; the result as one line of JSON.
+   *
+   * @param membership this process's place among the replicas; null where there is one
+   * @param listening told the port where rank 0 awaits the others
+   */
+  String run(@Nullable Membership membership, IntConsumer listening)
+      throws IOException, InterruptedException {
     Path scratch = Files.createTempDirectory("baton-bench");
     try {
-      return run(scratch);
+      return run(scratch, membership, listening);
     } finally {
       try (Stream<Path> files = Files.walk(scratch)) {
         for (Path file : files.sorted((a, b) -> b.compareTo(a)).toList()) {
@@ -57,16 +74,23 @@ record BenchTrain(
     }
   }
 
-  private String run(Path scratch) throws IOException, InterruptedException {
+  private String run(Path scratch, @Nullable Membership membership, IntConsumer listening)
+      throws IOException, InterruptedException {
+    int rank = membership == null ? 0 : membership.rank();
+    JobSpec job = workload.job(replicas, !fast);
     TorchEngines engines = TorchEngines.load();
     int total = steps > 0 ? steps + WARM_UP : workload.steps();
     @Nullable LocalDataset digits = mnist == null ? null : describe(mnist, scratch);
     try (SampleSource source = source(digits, "train", scratch);
         Engine engine =
             bf16
-                ? engines.createAutocast(workload.job(), source.format(), device)
-                : engines.create(workload.job(), source.format(), device)) {
-      BatchPlan plan = new BatchPlan(source.size(), workload.batch(), 1, true, 0, total);
+                ? engines.createAutocast(job, source.format(), device)
+                : engines.create(job, source.format(), device)) {
+      if (membership != null) {
+        engine.join(membership, 0, listening);
+      }
+      BatchPlan plan = new BatchPlan(source.size(), workload.batch(), replicas, true, 0, total);
+      ShardRange held = ShardRange.of(replicas, rank, replicas);
       long begin = 0;
       long nanos;
       double loss;
@@ -76,7 +100,7 @@ record BenchTrain(
               Engine.Use.TRAIN,
               source,
               1,
-              (from, first) -> new TrainBatches(from, plan, 1, workload.shuffle(), first))) {
+              (from, first) -> new TrainBatches(from, plan, 1, workload.shuffle(), first, held))) {
         for (int step = 1; step <= total; step++) {
           Batch batch = batches.next();
           if (batch == null) {
@@ -103,11 +127,14 @@ record BenchTrain(
       line.put("precision", bf16 ? "bf16" : "fp32");
       line.put("threads", threads);
       line.put("steps", total - WARM_UP);
-      line.put("seconds", rounded(nanos / 1e9, 3));
-      line.put("us_per_step", rounded(nanos / 1e3 / (total - WARM_UP), 1));
-      line.put("loss", rounded(loss, 5));
+      line.put("seconds", Numbers.rounded(nanos / 1e9, 3));
+      line.put("us_per_step", Numbers.rounded(nanos / 1e3 / (total - WARM_UP), 1));
+      line.put("loss", Numbers.rounded(loss, 5));
       if (digits != null) {
-        line.put("accuracy", rounded(accuracy(engine, digits, scratch), 4));
+        line.put("accuracy", Numbers.rounded(accuracy(engine, digits, scratch, rank), 4));
+      }
+      if (replicas > 1) {
+        line.put("replicas", replicas);
       }
       return new ObjectMapper().writeValueAsString(line);
     }
@@ -153,11 +180,11 @@ record BenchTrain(
     return LocalDataset.newBuilder().setDataset(dataset).setDir(mnist.toString()).build();
   }
 
-  private double accuracy(Engine engine, LocalDataset digits, Path scratch)
+  private double accuracy(Engine engine, LocalDataset digits, Path scratch, int rank)
       throws InterruptedException {
     engine.set(Sums.EVAL, Totals.ZERO);
     try (SampleSource source = source(digits, "test", scratch);
-        Batches batches = new EvalBatches(source, EVAL_BATCH, 1)) {
+        Batches batches = new EvalBatches(source, EVAL_BATCH, 1, 1, rank, replicas)) {
       Batch batch = batches.next();
       while (batch != null) {
         engine.evalBatch(batch);
@@ -167,11 +194,5 @@ record BenchTrain(
     }
     Totals totals = engine.read(Sums.EVAL);
     return totals.correct() / totals.samples();
-  }
-
-  private static Object rounded(double value, int digits) {
-    return Double.isFinite(value)
-        ? BigDecimal.valueOf(value).setScale(digits, RoundingMode.HALF_EVEN)
-        : Double.toString(value);
   }
 }

@@ -2,6 +2,7 @@ package dev.baton.worker.bench;
 
 import dev.baton.worker.natives.NativeLibraries;
 import dev.baton.worker.process.NvidiaSmi;
+import dev.baton.worker.trainer.GroupBrokenException;
 import dev.baton.worker.trainer.TrainingException;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -27,8 +28,6 @@ import picocli.CommandLine.Spec;
     description = "Measures training steps as a job runs them; prints one line of JSON.",
     mixinStandardHelpOptions = true)
 public final class BenchTrainCommand implements Callable<Integer> {
-  private static final String MAIN = "dev.baton.worker.Main";
-
   @Spec private CommandSpec spec = CommandSpec.create();
 
   @Option(
@@ -85,6 +84,9 @@ public final class BenchTrainCommand implements Callable<Integer> {
           "Replicas without the promise of the same bits; with one there is nothing to tell apart.")
   private boolean fast;
 
+  @Option(names = RankProcesses.RANK_OPTION, hidden = true, defaultValue = "-1")
+  private int rank;
+
   @Override
   public Integer call() throws IOException, InterruptedException {
     BenchTrain bench =
@@ -95,31 +97,45 @@ public final class BenchTrainCommand implements Callable<Integer> {
             steps == 0 ? 0 : positive("--steps", steps),
             precision(),
             device(),
-            mnist());
-    if (replicas != 1) {
+            mnist(),
+            replicas,
+            fast);
+    positive("--replicas", replicas);
+    if (replicas > 1 && device.equals("cuda")) {
       throw new ParameterException(
           spec.commandLine(),
-          "--replicas is "
-              + replicas
-              + (fast ? " with --fast" : "")
-              + "; this release trains with 1");
+          "--replicas is " + replicas + " with --device cuda; replicas are measured on CPUs");
     }
-    NativeLibraries natives =
-        NativeLibraries.ofLauncher(
-            LibtorchProcess.INSTALLED, device.equals("cuda") ? NvidiaSmi.gpus() : List.of());
-    String problem = natives.gpuProblem().isEmpty() ? natives.problem() : natives.gpuProblem();
-    if (!problem.isEmpty()) {
-      throw new IOException(problem);
-    }
-    if (!System.getenv()
-        .entrySet()
-        .containsAll(LibtorchProcess.variables(natives, threads).entrySet())) {
-      return startAgain(natives);
+    if (rank < 0) {
+      NativeLibraries natives =
+          NativeLibraries.ofLauncher(
+              LibtorchProcess.INSTALLED, device.equals("cuda") ? NvidiaSmi.gpus() : List.of());
+      String problem = natives.gpuProblem().isEmpty() ? natives.problem() : natives.gpuProblem();
+      if (!problem.isEmpty()) {
+        throw new IOException(problem);
+      }
+      RankProcesses processes =
+          new RankProcesses(
+              natives, threads, spec.root().commandLine().getParseResult().originalArgs());
+      if (replicas > 1) {
+        return processes.run(replicas, spec.commandLine().getOut());
+      }
+      if (!System.getenv()
+          .entrySet()
+          .containsAll(LibtorchProcess.variables(natives, threads).entrySet())) {
+        return processes.runOne();
+      }
     }
     try {
-      spec.commandLine().getOut().println(bench.run());
+      String line =
+          rank < 0
+              ? bench.run(null, port -> {})
+              : bench.run(
+                  RankProcesses.membership(rank, replicas),
+                  port -> RankProcesses.listening(spec.commandLine().getOut(), port));
+      spec.commandLine().getOut().println(line);
       return 0;
-    } catch (TrainingException e) {
+    } catch (TrainingException | GroupBrokenException e) {
       spec.commandLine().getErr().println("error: " + e.getMessage());
       return 1;
     }
@@ -171,18 +187,5 @@ public final class BenchTrainCommand implements Callable<Integer> {
     return new ParameterException(
         spec.commandLine(),
         option + " is " + value + "; it must be one of " + String.join(", ", right));
-  }
-
-  private int startAgain(NativeLibraries natives) throws IOException, InterruptedException {
-    ProcessBuilder builder =
-        LibtorchProcess.of(
-                natives, threads, MAIN, spec.root().commandLine().getParseResult().originalArgs())
-            .inheritIO();
-    Process child = builder.start();
-    Thread kill = new Thread(child::destroy, "end-bench");
-    Runtime.getRuntime().addShutdownHook(kill);
-    int exit = child.waitFor();
-    Runtime.getRuntime().removeShutdownHook(kill);
-    return exit;
   }
 }

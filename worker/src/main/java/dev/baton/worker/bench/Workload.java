@@ -6,6 +6,7 @@ import dev.baton.v1.JobSpec;
 import dev.baton.v1.Loss;
 import dev.baton.v1.Model;
 import dev.baton.v1.Optimizer;
+import dev.baton.v1.Replicas;
 import dev.baton.v1.Sgd;
 import dev.baton.v1.Training;
 import java.util.Arrays;
@@ -66,8 +67,13 @@ enum Workload {
     return shuffle;
   }
 
-  /** As a job's file would have it. */
-  JobSpec job() {
+  /**
+   * As a job's file would have it.
+   *
+   * @param shards of every batch
+   * @param exact whether replicas shall give the same bits
+   */
+  JobSpec job(int shards, boolean exact) {
     return JobSpec.newBuilder()
         .setModel(Model.newBuilder().setBuiltin(BuiltinModel.newBuilder().setName(model)))
         .setTraining(
@@ -75,7 +81,9 @@ enum Workload {
                 .setBatchSize(batch)
                 .setLoss(loss)
                 .setSeed(1)
+                .setExact(exact)
                 .setOptimizer(optimizer))
+        .setReplicas(Replicas.newBuilder().setShards(shards))
         .build();
   }
 

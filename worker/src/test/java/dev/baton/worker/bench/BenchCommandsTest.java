@@ -43,7 +43,8 @@ class BenchCommandsTest {
         "--workload linreg --precision fp64 | fp32, bf16",
         "--workload linreg --device tpu | cpu, cuda",
         "--workload linreg --threads 0 | at least 1",
-        "--workload linreg --replicas 2 | trains with 1",
+        "--workload linreg --replicas 0 | at least 1",
+        "--workload linreg --replicas 2 --device cuda | measured on CPUs",
         "--workload mnist-cnn | --data DIR",
         "--workload mnist-cnn --data /nowhere | /nowhere/mnist is no folder"
       })
@@ -65,9 +66,8 @@ class BenchCommandsTest {
     assertThat(run(new MachineCommand()).out).contains("libtorch");
   }
 
-  /** As a process, since it starts itself again. */
-  @Test
-  void measuresInATrainersEnvironment() throws Exception {
+  /** The line that a command prints as a process, since it starts itself again. */
+  private JsonNode measured(String... args) throws Exception {
     List<String> line =
         new ArrayList<>(
             List.of(
@@ -75,12 +75,32 @@ class BenchCommandsTest {
                 "-cp",
                 System.getProperty("java.class.path"),
                 "dev.baton.worker.Main"));
-    line.addAll(List.of("bench", "train", "--workload", "lenet-cifar", "--steps", "20"));
+    line.addAll(List.of(args));
     Path err = dir.resolve("err");
     Process process = new ProcessBuilder(line).redirectError(err.toFile()).start();
     String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
     assertThat(process.waitFor()).as("%s; see %s", out, err).isZero();
-    JsonNode answer = new ObjectMapper().readTree(out);
+    return new ObjectMapper().readTree(out);
+  }
+
+  @Test
+  void measuresReplicas() throws Exception {
+    String[] train = "bench train --workload lenet-cifar --steps 20 --replicas 2".split(" ", -1);
+    JsonNode exact = measured(train);
+    assertThat(exact.path("replicas").asInt()).isEqualTo(2);
+    assertThat(exact.path("steps").asInt()).isEqualTo(20);
+    assertThat(exact.path("us_per_step").asDouble()).isPositive();
+    assertThat(exact.path("loss").asDouble()).isBetween(1.5, 3.5);
+    JsonNode sum = measured("bench", "allreduce", "--floats", "1000", "--replicas", "3");
+    assertThat(sum.path("floats").asInt()).isEqualTo(1000);
+    assertThat(sum.path("replicas").asInt()).isEqualTo(3);
+    assertThat(sum.path("us_per_allreduce").asDouble()).isPositive();
+    assertThat(sum.path("median").asDouble()).isPositive();
+  }
+
+  @Test
+  void measuresInATrainersEnvironment() throws Exception {
+    JsonNode answer = measured("bench", "train", "--workload", "lenet-cifar", "--steps", "20");
     assertThat(answer.fieldNames())
         .toIterable()
         .containsExactly(
