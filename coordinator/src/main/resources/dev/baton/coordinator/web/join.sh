@@ -232,7 +232,7 @@ stop_running() {
 
 # Starts the worker, in a session of its own, with everything that it might write in $work.
 start() {
-  mkdir -p "$work/home/tmp"
+  mkdir -p "$work/cache/tmp"
   printf '%s\n' "$token" >"$work/token.new"
   mv -f "$work/token.new" "$work/token"
   : >"$work/worker.out"
@@ -243,10 +243,9 @@ start() {
     # What ignores the terminal's end here does so in what it becomes.
     trap '' HUP
     unset BATON_TOKEN BATON_COORDINATOR JAVA_HOME
-    # PYTHONUSERBASE: where Python's packages of this user are; CUDA libraries may lie there.
+    # HOME stays: Python environments with CUDA's libraries may be there.
     # shellcheck disable=SC2086
-    exec env HOME="$work/home" TMPDIR="$work/home/tmp" XDG_CACHE_HOME="$work/home/.cache" \
-      CUDA_CACHE_PATH="$work/home/.nv" PYTHONUSERBASE="${PYTHONUSERBASE:-${HOME:-}/.local}" \
+    exec env TMPDIR="$work/cache/tmp" XDG_CACHE_HOME="$work/cache" CUDA_CACHE_PATH="$work/cache/cuda" \
       $detach "$release/bin/baton" worker --token-file "$work/token" --work-dir "$work" "$@"
   ) >"$work/worker.out" 2>&1 </dev/null &
   starting=$!

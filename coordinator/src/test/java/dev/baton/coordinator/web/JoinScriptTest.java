@@ -44,7 +44,7 @@ final class JoinScriptTest {
       #!/bin/sh
       printf '%s\\n' "$@" >args
       env >environment
-      touch "$TMPDIR/scratch" "$HOME/scratch"
+      touch "$TMPDIR/scratch" "$XDG_CACHE_HOME/scratch"
       echo "ready worker=fake"
       exec tail -f /dev/null --
       """;
@@ -208,7 +208,7 @@ final class JoinScriptTest {
     assertThat(filesIn(home)).allMatch(file -> file.isEmpty() || file.startsWith("baton-worker"));
     assertThat(filesIn(work()))
         .contains(
-            "home/scratch", "home/tmp/scratch", "release/" + digest.substring(0, 16) + "/noise")
+            "cache/scratch", "cache/tmp/scratch", "release/" + digest.substring(0, 16) + "/noise")
         .doesNotContain("download", "joining");
   }
 
