@@ -43,8 +43,7 @@ public record NativeLibraries(
   private static final String VARIABLE = "LD_LIBRARY_PATH";
   private static final String DRIVER = "libcuda.so.1";
 
-  private static final List<String> CPU_ROOTS =
-      List.of("libjnitorch.so", "libjnijavacpp.so", "libjniopenblas_nolapack.so");
+  private static final List<String> CPU_ROOTS = List.of("libjnitorch.so", "libjnijavacpp.so");
   private static final List<String> GPU_ROOTS =
       List.of("libtorch_cuda.so", "libtorch_cuda_linalg.so", "libjnitorch_cuda.so");
 

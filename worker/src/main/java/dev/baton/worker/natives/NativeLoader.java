@@ -11,13 +11,7 @@ import java.util.List;
  */
 public final class NativeLoader {
   private static final List<String> BINDINGS =
-      List.of(
-          "libjnijavacpp.so",
-          "libjniopenblas_nolapack.so",
-          "libjniopenblas.so",
-          "libjnitorch.so",
-          "libjnitorch_gloo.so",
-          "libjnigloo.so");
+      List.of("libjnijavacpp.so", "libjnitorch.so", "libjnitorch_gloo.so", "libjnigloo.so");
   private static final String CUDA = "libtorch_cuda.so";
   private static final List<String> CUDA_BINDINGS =
       List.of("libjnicudart.so", "libjnitorch_cuda.so", "libjninccl.so", "libjnitorch_nccl.so");

@@ -110,8 +110,7 @@ class NativeLibrariesTest {
         .needsVersions("libstdc++.so.6", "GLIBCXX_3.4.9", "GLIBCXX_3.4.30")
         .write(natives.resolve("libc10.so"));
     ElfWriter cpu = new ElfWriter().soname("libtorch_cpu.so").needs("libc10.so", "libc.so.6");
-    for (String binding :
-        List.of("libjnitorch.so", "libjnijavacpp.so", "libjniopenblas_nolapack.so")) {
+    for (String binding : List.of("libjnitorch.so", "libjnijavacpp.so")) {
       new ElfWriter().needs("libtorch_cpu.so", "libc10.so").write(natives.resolve(binding));
     }
     if (cuda > 0) {
