@@ -101,6 +101,12 @@ public final class ServerIdentity {
   public static ServerIdentity of(Path certificates, Path key, InstantSource clock) {
     List<X509Certificate> chain = certificates(certificates, read(certificates));
     X509Certificate first = chain.get(0);
+    String kind = first.getPublicKey().getAlgorithm();
+    if (!kind.equals("EC") && !kind.equals("RSA")) {
+      // The workers' TLS takes no other.
+      throw new ConfigException(
+          certificates + ": the key is of kind " + kind + "; expected EC or RSA");
+    }
     try {
       first.checkValidity(Date.from(clock.instant()));
     } catch (CertificateExpiredException e) {
@@ -180,7 +186,7 @@ public final class ServerIdentity {
       } else if (kind.endsWith("PRIVATE KEY")) {
         throw new ConfigException(
             file
-                + ": holds a "
+                + ": holds "
                 + kind
                 + "; expected an unencrypted PKCS#8 PRIVATE KEY, as 'openssl pkcs8 -topk8 -nodes"
                 + " -in OLD -out NEW' makes it");
@@ -202,12 +208,7 @@ public final class ServerIdentity {
   }
 
   private static boolean belongTogether(PrivateKey key, PublicKey publicKey) {
-    String scheme =
-        switch (publicKey.getAlgorithm()) {
-          case "EC" -> "SHA256withECDSA";
-          case "RSA" -> "SHA256withRSA";
-          default -> publicKey.getAlgorithm();
-        };
+    String scheme = publicKey.getAlgorithm().equals("EC") ? "SHA256withECDSA" : "SHA256withRSA";
     try {
       byte[] sample = new byte[32];
       new SecureRandom().nextBytes(sample);

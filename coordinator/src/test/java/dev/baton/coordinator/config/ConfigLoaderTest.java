@@ -39,7 +39,10 @@ final class ConfigLoaderTest {
               access_key: ${USER_KEY}
               secret_key: x${SECRET}
             lease: {heartbeat: 500ms, lease: 1m, grace: 1s}
+            tls: {cert: own.pem, key: /etc/own.key}
             """);
+    assertThat(config.tls())
+        .contains(new CertificateFiles(dir.resolve("own.pem"), Path.of("/etc/own.key")));
     assertThat(config.objects())
         .contains(
             new ForeignStore("https://s3.example.org", "baton-objects", "eu-west-3", "u", "xs$1"));

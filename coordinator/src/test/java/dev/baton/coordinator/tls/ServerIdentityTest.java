@@ -25,6 +25,20 @@ import org.junit.jupiter.api.io.TempDir;
 final class ServerIdentityTest {
   private static final InstantSource CLOCK = InstantSource.system();
 
+  // Of an Ed25519 key, which no library here makes.
+  private static final String EDWARDS =
+      """
+      -----BEGIN CERTIFICATE-----
+      MIIBJjCB2aADAgECAhR5PmNk+sm7jVWFFKTyISX58s95nzAFBgMrZXAwDDEKMAgG
+      A1UEAwwBeDAeFw0yNjExMjExODAxMzZaFw00NjExMTYxODAxMzZaMAwxCjAIBgNV
+      BAMMAXgwKjAFBgMrZXADIQBHWVp+MPea4Ri+ag6utBDGsrjXJCVuc9ckIOsx1W01
+      sqNNMEswHQYDVR0OBBYEFATR+ZF+HSP4Qujgj9FLtMqSQ0OGMB8GA1UdIwQYMBaA
+      FATR+ZF+HSP4Qujgj9FLtMqSQ0OGMAkGA1UdEwQCMAAwBQYDK2VwA0EAoAR90RUm
+      nlr0NHojkgNmQ7+wDEjPg82ztZIGYTKLUCa54o2bJRGPN7/Pumqxyx59Z6qfeGss
+      E7OirGR+CGSwBQ==
+      -----END CERTIFICATE-----
+      """;
+
   @TempDir Path temp;
 
   @Test
@@ -128,6 +142,8 @@ final class ServerIdentityTest {
     assertRefused(certificate, missing, missing, "cannot be read");
     assertRefused(key, key, key, "holds no certificate");
     assertRefused(certificate, certificate, certificate, "holds no private key");
+    Path edwards = write("edwards.pem", EDWARDS);
+    assertRefused(edwards, key, edwards, "expected EC or RSA");
     Path other = write("two.key", two.privateKeyPkcs8Pem());
     assertRefused(certificate, other, other, "is not the certificate's");
     Path torn = write("torn.pem", one.certificatePem().replace("MII", "AII").replace("MIIB", ""));
