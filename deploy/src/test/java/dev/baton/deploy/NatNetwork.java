@@ -71,7 +71,7 @@ final class NatNetwork implements AutoCloseable {
     ip("-n", worker, "addr", "add", network + "2/24", "dev", "eth");
     ip("-n", worker, "link", "set", "eth", "up");
     ip("-n", worker, "route", "add", "default", "via", network + "1");
-    must(in(router, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1"));
+    must(in(router, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"));
     if (translated) {
       must(in(router, "nft", "add", "table", "ip", "nat"));
       must(in(router, "nft", "add chain ip nat out { type nat hook postrouting priority 100 ; }"));
