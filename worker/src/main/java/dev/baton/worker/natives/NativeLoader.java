@@ -38,11 +38,13 @@ public final class NativeLoader {
     }
     load(natives, BINDINGS);
     if (cuda) {
-      try {
-        load(natives, CUDA_BINDINGS);
-      } catch (UnsatisfiedLinkError e) {
-        // Training on one GPU does without them; what does not fails where it calls them.
-        System.err.println("not loaded: " + e.getMessage());
+      for (String binding : CUDA_BINDINGS) {
+        try {
+          load(natives, List.of(binding));
+        } catch (UnsatisfiedLinkError e) {
+          // Training on one GPU does without; what does not fails where it calls them.
+          System.err.println("not loaded: " + e.getMessage());
+        }
       }
     }
     return true;
