@@ -180,7 +180,7 @@ class LauncherTest {
         .satisfies(
             e ->
                 assertThat(e.err())
-                    .contains("expected bench train, bench allreduce or bench coordinator"));
+                    .contains("expected bench train, allreduce, collectives or coordinator"));
     java("11.0.2", "exit 9");
     Ended old = run("jobs");
     assertThat(old.code()).isEqualTo(2);

@@ -138,6 +138,42 @@ final class GpuBenches {
     return line;
   }
 
+  /** {@code bench collectives} on the device: over NCCL as many replicas as there are GPUs. */
+  JsonNode collectives() throws IOException, InterruptedException {
+    return LocalCluster.JSON.readTree(
+        run(Map.of(), baton("bench", "collectives", "--device", options.device())));
+  }
+
+  /** LeNet in four shards on 1, 2 and 4 replicas, which share a GPU where there is one. */
+  ObjectNode replicas() throws IOException, InterruptedException {
+    ObjectNode line = LocalCluster.JSON.createObjectNode();
+    List<String> weights = new ArrayList<>();
+    for (int replicas : new int[] {1, 2, 4}) {
+      JsonNode run =
+          LocalCluster.JSON.readTree(
+              run(
+                  Map.of(),
+                  baton(
+                      "bench",
+                      "train",
+                      "--workload",
+                      "lenet-cifar",
+                      "--device",
+                      options.device(),
+                      "--shards",
+                      "4",
+                      "--replicas",
+                      Integer.toString(replicas),
+                      "--steps",
+                      options.quick() ? "20" : "500")));
+      line.put("us_per_step_" + replicas, run.get("us_per_step").asDouble());
+      weights.add(run.get("weights_sha256").asText());
+    }
+    line.put("weights_sha256", weights.get(0));
+    line.put("same_weights", weights.stream().distinct().count() == 1);
+    return line;
+  }
+
   private JsonNode train(Work work, Map<String, String> environment)
       throws IOException, InterruptedException {
     List<String> command =

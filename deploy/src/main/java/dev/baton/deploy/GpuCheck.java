@@ -95,6 +95,7 @@ final class GpuCheck {
       report.set("machine", benches.machine());
       report.set("python", benches.python());
       bench(benches);
+      replicas(benches.collectives(), benches.replicas());
       try (GpuJobs jobs = GpuJobs.start(options, dir, memory)) {
         spare(jobs.spareMemory());
         resume(jobs.killAndResume());
@@ -136,6 +137,29 @@ final class GpuCheck {
         yesNo(host.get("same")));
     if (!host.get("same").asBoolean()) {
       failures.add("samples sent from the host train to another result than held ones");
+    }
+  }
+
+  private void replicas(JsonNode collectives, ObjectNode replicas) {
+    report.set("collectives", collectives);
+    report.set("replicas", replicas);
+    System.err.printf("collectives: %s%n", collectives);
+    System.err.printf(
+        "1, 2 and 4 replicas of four shards: %.1f, %.1f and %.1f us per step; same weights: %s%n",
+        replicas.get("us_per_step_1").asDouble(),
+        replicas.get("us_per_step_2").asDouble(),
+        replicas.get("us_per_step_4").asDouble(),
+        yesNo(replicas.get("same_weights")));
+    collectives
+        .properties()
+        .forEach(
+            tried -> {
+              if (tried.getValue().isBoolean() && !tried.getValue().asBoolean()) {
+                failures.add("the collective " + tried.getKey() + " fails");
+              }
+            });
+    if (!replicas.get("same_weights").asBoolean()) {
+      failures.add("1, 2 and 4 replicas do not give the same weights");
     }
   }
 

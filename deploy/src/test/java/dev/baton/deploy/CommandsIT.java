@@ -54,6 +54,15 @@ class CommandsIT {
   }
 
   @Test
+  void benchCollectivesFindsThemRight() throws Exception {
+    JsonNode line = json("bench", "collectives", "--replicas", "3");
+    assertThat(line.get("backend").asText()).isEqualTo("gloo");
+    for (String tried : List.of("all_to_all", "all_gather", "broadcast", "abort")) {
+      assertThat(line.get(tried).asBoolean()).as(tried).isTrue();
+    }
+  }
+
+  @Test
   void benchCoordinatorPrintsItsLine() throws Exception {
     JsonNode line =
         json("bench", "coordinator", "--workers", "20", "--jobs", "200", "--seconds", "2");

@@ -3,6 +3,7 @@ package dev.baton.worker.bench;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.baton.worker.natives.NativeLibraries;
 import dev.baton.worker.trainer.GroupBrokenException;
+import dev.baton.worker.trainer.Membership;
 import dev.baton.worker.trainer.torch.AllReduceTimer;
 import dev.baton.worker.trainer.torch.TorchEngines;
 import java.io.IOException;
@@ -68,14 +69,14 @@ public final class BenchAllReduceCommand implements Callable<Integer> {
         throw new IOException(natives.problem());
       }
       return new RankProcesses(
-              natives, 1, spec.root().commandLine().getParseResult().originalArgs())
+              natives, 1, List.of(), spec.root().commandLine().getParseResult().originalArgs())
           .run(replicas, out);
     }
     try {
       TorchEngines.load();
       long[] nanos =
           AllReduceTimer.run(
-              RankProcesses.membership(rank, replicas),
+              RankProcesses.membership(rank, replicas, Membership.Backend.GLOO),
               floats,
               steps,
               !fast,

@@ -10,13 +10,17 @@ import picocli.CommandLine.Spec;
     name = "bench",
     description = "Measures this machine.",
     mixinStandardHelpOptions = true,
-    subcommands = {BenchTrainCommand.class, BenchAllReduceCommand.class})
+    subcommands = {
+      BenchTrainCommand.class,
+      BenchAllReduceCommand.class,
+      BenchCollectivesCommand.class
+    })
 public final class BenchCommand implements Runnable {
   @Spec private CommandSpec spec = CommandSpec.create();
 
   @Override
   public void run() {
     throw new ParameterException(
-        spec.commandLine(), "bench what? train, allreduce, or coordinator");
+        spec.commandLine(), "bench what? train, allreduce, collectives, or coordinator");
   }
 }

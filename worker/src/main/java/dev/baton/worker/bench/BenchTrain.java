@@ -9,6 +9,7 @@ import dev.baton.v1.LocalDataset;
 import dev.baton.v1.Source;
 import dev.baton.v1.Synthetic;
 import dev.baton.v1.SyntheticRegression;
+import dev.baton.worker.checkpoint.StateDigest;
 import dev.baton.worker.data.Batch;
 import dev.baton.worker.data.BatchPlan;
 import dev.baton.worker.data.Batches;
@@ -22,8 +23,11 @@ import dev.baton.worker.trainer.Engine;
 import dev.baton.worker.trainer.Engine.Sums;
 import dev.baton.worker.trainer.Engine.Totals;
 import dev.baton.worker.trainer.Membership;
+import dev.baton.worker.trainer.TensorInfo;
 import dev.baton.worker.trainer.torch.TorchEngines;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -39,7 +43,8 @@ import org.jspecify.annotations.Nullable;
  *
  * @param steps to measure; 0 for the workload's own number
  * @param mnist the folder of MNIST's files; null where the workload needs none
- * @param replicas that share each batch; with several, each has a shard of it
+ * @param replicas that share each batch
+ * @param shards that each batch is cut into, at least one for each replica
  * @param fast replicas without the promise of the same bits
  */
 record BenchTrain(
@@ -50,6 +55,7 @@ record BenchTrain(
     String device,
     @Nullable Path mnist,
     int replicas,
+    int shards,
     boolean fast) {
   private static final int WARM_UP = 3;
   private static final int EVAL_BATCH = 500;
@@ -77,7 +83,7 @@ record BenchTrain(
   private String run(Path scratch, @Nullable Membership membership, IntConsumer listening)
       throws IOException, InterruptedException {
     int rank = membership == null ? 0 : membership.rank();
-    JobSpec job = workload.job(replicas, !fast);
+    JobSpec job = workload.job(shards, !fast);
     TorchEngines engines = TorchEngines.load();
     int total = steps > 0 ? steps + WARM_UP : workload.steps();
     @Nullable LocalDataset digits = mnist == null ? null : describe(mnist, scratch);
@@ -89,8 +95,8 @@ record BenchTrain(
       if (membership != null) {
         engine.join(membership, 0, listening);
       }
-      BatchPlan plan = new BatchPlan(source.size(), workload.batch(), replicas, true, 0, total);
-      ShardRange held = ShardRange.of(replicas, rank, replicas);
+      BatchPlan plan = new BatchPlan(source.size(), workload.batch(), shards, true, 0, total);
+      ShardRange held = ShardRange.of(shards, rank, replicas);
       long begin = 0;
       long nanos;
       double loss;
@@ -133,11 +139,26 @@ record BenchTrain(
       if (digits != null) {
         line.put("accuracy", Numbers.rounded(accuracy(engine, digits, scratch, rank), 4));
       }
-      if (replicas > 1) {
+      if (replicas > 1 || shards > 1) {
         line.put("replicas", replicas);
+        line.put("shards", shards);
+        line.put("weights_sha256", weightsSha256(engine));
       }
       return new ObjectMapper().writeValueAsString(line);
     }
+  }
+
+  private static String weightsSha256(Engine engine) {
+    List<TensorInfo> layout = engine.layout();
+    List<ByteBuffer> state =
+        layout.stream()
+            .map(
+                info ->
+                    ByteBuffer.allocateDirect(Math.toIntExact(info.bytes()))
+                        .order(ByteOrder.nativeOrder()))
+            .toList();
+    engine.copyStateTo(state);
+    return StateDigest.weightsSha256(layout, state);
   }
 
   private SampleSource source(@Nullable LocalDataset digits, String split, Path scratch) {

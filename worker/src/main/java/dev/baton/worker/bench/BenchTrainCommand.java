@@ -1,5 +1,6 @@
 package dev.baton.worker.bench;
 
+import dev.baton.v1.Gpu;
 import dev.baton.worker.natives.NativeLibraries;
 import dev.baton.worker.process.NvidiaSmi;
 import dev.baton.worker.trainer.GroupBrokenException;
@@ -84,6 +85,13 @@ public final class BenchTrainCommand implements Callable<Integer> {
           "Replicas without the promise of the same bits; with one there is nothing to tell apart.")
   private boolean fast;
 
+  @Option(
+      names = "--shards",
+      defaultValue = "0",
+      paramLabel = "V",
+      description = "Slices of each batch, on which the result depends. Default: the replicas.")
+  private int shards;
+
   @Option(names = RankProcesses.RANK_OPTION, hidden = true, defaultValue = "-1")
   private int rank;
 
@@ -98,25 +106,24 @@ public final class BenchTrainCommand implements Callable<Integer> {
             precision(),
             device(),
             mnist(),
-            replicas,
+            positive("--replicas", replicas),
+            shards == 0 ? replicas : shards,
             fast);
-    positive("--replicas", replicas);
-    if (replicas > 1 && device.equals("cuda")) {
+    if (shards != 0 && shards < replicas) {
       throw new ParameterException(
           spec.commandLine(),
-          "--replicas is " + replicas + " with --device cuda; replicas are measured on CPUs");
+          "--shards is " + shards + "; it must be at least --replicas, which is " + replicas);
     }
+    List<Gpu> gpus = device.equals("cuda") ? NvidiaSmi.gpus() : List.of();
     if (rank < 0) {
-      NativeLibraries natives =
-          NativeLibraries.ofLauncher(
-              LibtorchProcess.INSTALLED, device.equals("cuda") ? NvidiaSmi.gpus() : List.of());
+      NativeLibraries natives = NativeLibraries.ofLauncher(LibtorchProcess.INSTALLED, gpus);
       String problem = natives.gpuProblem().isEmpty() ? natives.problem() : natives.gpuProblem();
       if (!problem.isEmpty()) {
         throw new IOException(problem);
       }
       RankProcesses processes =
           new RankProcesses(
-              natives, threads, spec.root().commandLine().getParseResult().originalArgs());
+              natives, threads, gpus, spec.root().commandLine().getParseResult().originalArgs());
       if (replicas > 1) {
         return processes.run(replicas, spec.commandLine().getOut());
       }
@@ -131,7 +138,7 @@ public final class BenchTrainCommand implements Callable<Integer> {
           rank < 0
               ? bench.run(null, port -> {})
               : bench.run(
-                  RankProcesses.membership(rank, replicas),
+                  RankProcesses.membership(rank, replicas, RankProcesses.backend(replicas, gpus)),
                   port -> RankProcesses.listening(spec.commandLine().getOut(), port));
       spec.commandLine().getOut().println(line);
       return 0;

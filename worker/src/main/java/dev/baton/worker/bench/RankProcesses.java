@@ -1,5 +1,6 @@
 package dev.baton.worker.bench;
 
+import dev.baton.v1.Gpu;
 import dev.baton.worker.natives.NativeLibraries;
 import dev.baton.worker.trainer.Membership;
 import java.io.BufferedReader;
@@ -30,16 +31,26 @@ final class RankProcesses {
 
   private final NativeLibraries natives;
   private final int threads;
+  private final List<Gpu> gpus;
   private final List<String> arguments;
 
   /**
    * @param threads of each process
+   * @param gpus that the replicas share out, each seeing one; empty: they compute on CPUs
    * @param arguments of the command
    */
-  RankProcesses(NativeLibraries natives, int threads, List<String> arguments) {
+  RankProcesses(NativeLibraries natives, int threads, List<Gpu> gpus, List<String> arguments) {
     this.natives = natives;
     this.threads = threads;
+    this.gpus = List.copyOf(gpus);
     this.arguments = List.copyOf(arguments);
+  }
+
+  /** NCCL where each replica has a GPU of its own, which is what NCCL wants; else Gloo. */
+  static Membership.Backend backend(int replicas, List<Gpu> gpus) {
+    return !gpus.isEmpty() && replicas <= gpus.size()
+        ? Membership.Backend.NCCL
+        : Membership.Backend.GLOO;
   }
 
   /** The command once, with this process's input and output; its exit code. */
@@ -58,6 +69,13 @@ final class RankProcesses {
     try {
       for (int rank = 0; rank < replicas; rank++) {
         ProcessBuilder builder = builder(List.of(RANK_OPTION, Integer.toString(rank)));
+        if (!gpus.isEmpty()) {
+          builder
+              .environment()
+              .put(
+                  "CUDA_VISIBLE_DEVICES",
+                  Integer.toString(gpus.get(rank % gpus.size()).getIndex()));
+        }
         builder.redirectError(ProcessBuilder.Redirect.INHERIT);
         if (rank > 0) {
           builder.redirectOutput(ProcessBuilder.Redirect.DISCARD);
@@ -117,7 +135,8 @@ final class RankProcesses {
   }
 
   /** In a replica's process: its place in the group. */
-  static Membership membership(int rank, int replicas) throws IOException {
+  static Membership membership(int rank, int replicas, Membership.Backend backend)
+      throws IOException {
     int port = 0;
     BufferedReader input =
         new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
@@ -131,8 +150,7 @@ final class RankProcesses {
     Thread watch = new Thread(() -> endWith(input), "end-with-parent");
     watch.setDaemon(true);
     watch.start();
-    return new Membership(
-        LOOPBACK, port, rank, replicas, LOOPBACK, Membership.Backend.GLOO, TIMEOUT);
+    return new Membership(LOOPBACK, port, rank, replicas, LOOPBACK, backend, TIMEOUT);
   }
 
   private static void endWith(BufferedReader input) {

@@ -1,7 +1,9 @@
 package dev.baton.worker.trainer.torch;
 
+import dev.baton.v1.AttemptOutcome;
 import dev.baton.worker.trainer.GroupBrokenException;
 import dev.baton.worker.trainer.Membership;
+import dev.baton.worker.trainer.TrainingException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.IntConsumer;
@@ -155,6 +157,12 @@ final class ReplicaGroup implements AutoCloseable {
     Owned owned = new Owned();
     try (PointerScope scope = new PointerScope()) {
       return new ReplicaGroup(membership, device, listening, owned);
+    } catch (LinkageError e) {
+      owned.close();
+      throw new TrainingException(
+          AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR,
+          "this build of libtorch has no replicas: use that for CPUs or for CUDA 13",
+          e);
     } catch (RuntimeException e) {
       owned.close();
       if (e.getClass() != RuntimeException.class) {
