@@ -42,18 +42,27 @@ public final class AllReduceTimer {
         ranges.add(new ShardRange(rank, rank + 1));
         bounds[rank + 1] = rank + 1;
       }
+      List<Tensor> like = List.of(vector);
       try (ReplicaGroup group = ReplicaGroup.form(membership, cpu, listening);
-          ExactSum sum =
-              new ExactSum(group, membership.size(), ranges, List.of(vector), cpu, functions)) {
+          GatheredSum gathered =
+              GatheredSum.fits(group, group.size(), ranges, like)
+                  ? new GatheredSum(group, group.size(), ranges, like, 1, functions)
+                  : null;
+          ExactSum chunked =
+              gathered == null
+                  ? new ExactSum(group, group.size(), ranges, like, cpu, functions)
+                  : null) {
         Tensor wire = group.wire(floats, ScalarType.Float);
         for (int i = -WARM_UP; i < steps; i++) {
           try (PointerScope step = new PointerScope()) {
             group.barrier();
             long begin = System.nanoTime();
-            if (exact) {
-              sum.sumOwn(bounds);
-            } else {
+            if (!exact) {
               group.allReduce(wire).await();
+            } else if (gathered != null) {
+              gathered.sum(List.of(), bounds);
+            } else if (chunked != null) {
+              chunked.sumOwn(bounds);
             }
             if (i >= 0) {
               nanos[i] = System.nanoTime() - begin;

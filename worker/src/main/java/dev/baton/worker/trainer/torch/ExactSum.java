@@ -30,6 +30,8 @@ import org.jspecify.annotations.Nullable;
  * layout makes one. Which shards are empty follows from the batch's size, on every rank alike. No
  * sum of Gloo's or NCCL's takes part.
  *
+ * <p>{@link GatheredSum} makes the same additions on whole vectors where that costs less.
+ *
  * <p>A rank sends and receives (R − 1)/R of the vector for each of its subtrees, and as much again
  * in the broadcasts: with one subtree each, as much as a ring.
  */
@@ -51,7 +53,7 @@ final class ExactSum implements AutoCloseable {
   private final ReplicaGroup group;
   private final int shards;
   private final Owned owned = new Owned();
-  private final List<List<Node<Boolean>>> subtrees = new ArrayList<>();
+  private final List<List<Node<Boolean>>> subtrees;
   private final List<Round> rounds = new ArrayList<>();
   private final CompiledFunctions.Call copy;
   private final Slot result;
@@ -76,16 +78,8 @@ final class ExactSum implements AutoCloseable {
     CompiledFunctions kept = functions.keptBy(owned);
     this.copy = kept.call("copy", 3).set(2, 0L);
     int size = group.size();
-    long floats = like.stream().mapToLong(Tensor::numel).sum();
-    long share = (floats + size - 1) / size;
-    this.chunk = (share + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    for (ShardRange range : ranges) {
-      ShardTree<Boolean> tree = new ShardTree<>(shards, (left, right) -> left);
-      for (int shard = range.from(); shard < range.to(); shard++) {
-        tree.add(shard, shard + 1, true);
-      }
-      subtrees.add(tree.partials());
-    }
+    this.chunk = aligned((floats(like) + size - 1) / size);
+    this.subtrees = subtrees(shards, ranges);
     int most = subtrees.stream().mapToInt(List::size).max().orElse(0);
     int mine = subtrees.get(group.rank()).size();
     for (int i = 0; i < most; i++) {
@@ -131,13 +125,41 @@ final class ExactSum implements AutoCloseable {
                     new long[] {length},
                     new TensorOptions(ScalarType.Float).device(new DeviceOptional(device))))
             : wire;
+    return new Slot(local, wire, functions.list(views(local, like)));
+  }
+
+  /** The maximal subtrees within each range, from left to right. */
+  static List<List<Node<Boolean>>> subtrees(int shards, List<ShardRange> ranges) {
+    List<List<Node<Boolean>>> subtrees = new ArrayList<>();
+    for (ShardRange range : ranges) {
+      ShardTree<Boolean> tree = new ShardTree<>(shards, (left, right) -> left);
+      for (int shard = range.from(); shard < range.to(); shard++) {
+        tree.add(shard, shard + 1, true);
+      }
+      subtrees.add(tree.partials());
+    }
+    return subtrees;
+  }
+
+  /** Elements of tensors, together. */
+  static long floats(List<Tensor> like) {
+    return like.stream().mapToLong(Tensor::numel).sum();
+  }
+
+  /** So many elements or a few more. */
+  static long aligned(long elements) {
+    return (elements + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+  }
+
+  /** Tensors of the same shapes, one behind the other in a flat vector. */
+  static List<Tensor> views(Tensor flat, List<Tensor> like) {
     List<Tensor> views = new ArrayList<>();
     long at = 0;
     for (Tensor tensor : like) {
-      views.add(local.narrow(0, at, tensor.numel()).view(tensor.shape()));
+      views.add(flat.narrow(0, at, tensor.numel()).view(tensor.shape()));
       at += tensor.numel();
     }
-    return new Slot(local, wire, functions.list(views));
+    return views;
   }
 
   /**

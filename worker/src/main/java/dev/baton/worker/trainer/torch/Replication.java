@@ -3,6 +3,7 @@ package dev.baton.worker.trainer.torch;
 import dev.baton.worker.data.ShardRange;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.IValue;
 import org.bytedeco.pytorch.Tensor;
@@ -29,6 +30,11 @@ final class Replication implements AutoCloseable {
   private final List<ShardRange> ranges = new ArrayList<>();
 
   private final StepReports reports;
+
+  /** The reports' own exchange, where they do not travel with the sum. */
+  private final @Nullable TensorExchange reported;
+
+  private final @Nullable GatheredSum gathered;
   private final @Nullable OverlappedReducer reducer;
   private final Owned owned = new Owned();
   private @Nullable ExactSum sum;
@@ -69,7 +75,26 @@ final class Replication implements AutoCloseable {
       held.add(range);
       ranges.add(fast ? new ShardRange(rank, rank + 1) : range);
     }
-    this.reports = new StepReports(group, ranges, buffers.integers(), functions);
+    List<Tensor> like = like();
+    long words = StepReports.words(ranges, buffers.integers());
+    if (!fast && GatheredSum.fits(group, shards, ranges, like)) {
+      GatheredSum sum = new GatheredSum(group, shards, ranges, like, words, functions);
+      this.gathered = sum;
+      this.reported = null;
+      this.reports = reports(sum.words(words), sum.everyonesWords(words));
+    } else {
+      this.gathered = null;
+      TensorExchange apart =
+          new TensorExchange(
+              owned.keep(group.wire(words, ScalarType.Long)),
+              owned.keep(group.wire(words * group.size(), ScalarType.Long)));
+      this.reported = apart;
+      List<Tensor> each = new ArrayList<>();
+      for (int rank = 0; rank < group.size(); rank++) {
+        each.add(apart.everyones().narrow(0, words * rank, words));
+      }
+      this.reports = reports(apart.mine(), each);
+    }
     this.reducer = fast ? new OverlappedReducer(group, parameters) : null;
     long numbers = evaluatedNumbers;
     this.evaluated =
@@ -77,21 +102,26 @@ final class Replication implements AutoCloseable {
             owned.keep(group.wire(numbers, ScalarType.Double)),
             owned.keep(group.wire(numbers * group.size(), ScalarType.Double)));
     if (fast && !buffers.floating().isEmpty()) {
-      long floats = buffers.floating().stream().mapToLong(Tensor::numel).sum();
+      long floats = ExactSum.floats(buffers.floating());
       Tensor flat = owned.keep(group.wire(floats, ScalarType.Float));
-      List<Tensor> views = new ArrayList<>();
-      long at = 0;
-      for (Tensor buffer : buffers.floating()) {
-        views.add(flat.narrow(0, at, buffer.numel()).view(buffer.shape()));
-        at += buffer.numel();
-      }
       this.flatBuffers = flat;
       CompiledFunctions kept = functions.keptBy(owned);
-      IValue list = kept.list(views);
+      IValue list = kept.list(ExactSum.views(flat, buffers.floating()));
       this.flatBufferViews = list;
       this.packBuffers =
           kept.call("copy", 3).set(0, list).set(1, buffers.floatingList()).set(2, 0L);
     }
+  }
+
+  private StepReports reports(Tensor mine, List<Tensor> everyones) {
+    return new StepReports(group.rank(), ranges, buffers.integers(), mine, everyones, functions);
+  }
+
+  /** What is added. */
+  private List<Tensor> like() {
+    List<Tensor> like = new ArrayList<>(parameters);
+    like.addAll(buffers.floating());
+    return like;
   }
 
   ReplicaGroup group() {
@@ -142,16 +172,33 @@ final class Replication implements AutoCloseable {
     return reports;
   }
 
-  /** As {@link ExactSum#sum}, over the parts. */
-  IValue sum(List<ShardTree.Node<IValue>> partials, int[] parts) {
+  /**
+   * Exchanges the reports and adds what the parts left.
+   *
+   * @param integers this replica's, after its first part
+   * @param partials as for {@link ExactSum#sum}
+   */
+  IValue sum(
+      long step, @Nullable IValue integers, List<ShardTree.Node<IValue>> partials, int[] parts) {
+    reports.fill(step, integers);
+    if (gathered != null) {
+      return gathered.sum(partials, parts);
+    }
+    ReplicaGroup.Pending told = sendReports();
     ExactSum exact = sum;
     if (exact == null) {
-      List<Tensor> like = new ArrayList<>(parameters);
-      like.addAll(buffers.floating());
-      exact = new ExactSum(group, parts.length - 1, ranges, like, device, functions);
+      exact = new ExactSum(group, parts.length - 1, ranges, like(), device, functions);
       sum = exact;
     }
-    return exact.sum(partials, parts);
+    IValue total = exact.sum(partials, parts);
+    told.await();
+    return total;
+  }
+
+  /** Begins to exchange the reports by themselves, when they are filled. */
+  ReplicaGroup.Pending sendReports() {
+    TensorExchange apart = Objects.requireNonNull(reported);
+    return group.allGather(apart.everyones(), apart.mine());
   }
 
   /** Begins to send rank 0's floating-point buffers to all; null without any. */
@@ -195,6 +242,9 @@ final class Replication implements AutoCloseable {
     }
     if (sum != null) {
       sum.close();
+    }
+    if (gathered != null) {
+      gathered.close();
     }
     reports.close();
     owned.close();

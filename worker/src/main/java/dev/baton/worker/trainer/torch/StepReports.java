@@ -36,15 +36,12 @@ final class StepReports implements AutoCloseable {
     }
   }
 
-  private final ReplicaGroup group;
   private final Owned owned = new Owned();
-
-  /** 64-bit words: the step, the integer buffers, then loss and correct of each part. */
-  private final Tensor mine;
-
-  private final Tensor everyones;
   private final Tensor step;
-  private final Tensor steps;
+
+  /** Of each rank. */
+  private final List<Tensor> steps = new ArrayList<>();
+
   private final @Nullable IValue integersOfRank0;
   private final CompiledFunctions.@Nullable Call copyIntegers;
   private final List<Part> myParts = new ArrayList<>();
@@ -53,48 +50,45 @@ final class StepReports implements AutoCloseable {
   private final List<Part> parts = new ArrayList<>();
 
   /**
+   * @param rank of this replica
    * @param ranges the parts that each rank trains, in the ranks' order
+   * @param mine this rank's {@link #words} words, int64: the step, the integer buffers, then loss
+   *     and correct of each part
+   * @param everyones each rank's, once they have been exchanged
    */
   StepReports(
-      ReplicaGroup group,
+      int rank,
       List<ShardRange> ranges,
       List<Tensor> integerBuffers,
+      Tensor mine,
+      List<Tensor> everyones,
       CompiledFunctions functions) {
-    this.group = group;
-    long words = 1;
-    for (Tensor buffer : integerBuffers) {
-      words += buffer.numel();
-    }
-    long head = words;
-    words += 2L * ranges.stream().mapToInt(range -> range.to() - range.from()).max().orElse(0);
-    this.mine = owned.keep(group.wire(words, ScalarType.Long));
-    this.everyones = owned.keep(group.wire(words * group.size(), ScalarType.Long));
+    long head = 1 + ExactSum.floats(integerBuffers);
     this.step = owned.keep(mine.select(0, 0));
-    this.steps = owned.keep(everyones.view(group.size(), words).select(1, 0));
+    for (int of = 0; of < ranges.size(); of++) {
+      steps.add(owned.keep(everyones.get(of).select(0, 0)));
+      addParts(parts, everyones.get(of), head, ranges.get(of));
+    }
+    addParts(myParts, mine, head, ranges.get(rank));
     if (integerBuffers.isEmpty()) {
       this.integersOfRank0 = null;
       this.copyIntegers = null;
     } else {
       CompiledFunctions kept = functions.keptBy(owned);
       IValue integers = kept.list(views(mine, integerBuffers));
-      this.integersOfRank0 = kept.list(views(everyones, integerBuffers));
+      this.integersOfRank0 = kept.list(views(everyones.get(0), integerBuffers));
       this.copyIntegers = kept.call("copy", 3).set(0, integers).set(2, 0L);
     }
-    for (ShardRange range : ranges) {
-      Tensor of = everyones.narrow(0, words * ranges.indexOf(range), words);
-      addParts(parts, of, head, range);
-    }
-    addParts(myParts, mine, head, ranges.get(group.rank()));
+  }
+
+  /** 64-bit words of one rank's reports. */
+  static long words(List<ShardRange> ranges, List<Tensor> integerBuffers) {
+    int most = ranges.stream().mapToInt(range -> range.to() - range.from()).max().orElse(0);
+    return 1 + ExactSum.floats(integerBuffers) + 2L * most;
   }
 
   private static List<Tensor> views(Tensor words, List<Tensor> like) {
-    List<Tensor> views = new ArrayList<>();
-    long at = 1;
-    for (Tensor buffer : like) {
-      views.add(words.narrow(0, at, buffer.numel()).view(buffer.shape()));
-      at += buffer.numel();
-    }
-    return views;
+    return ExactSum.views(words.narrow(0, 1, ExactSum.floats(like)), like);
   }
 
   private void addParts(List<Part> list, Tensor words, long head, ShardRange range) {
@@ -112,14 +106,13 @@ final class StepReports implements AutoCloseable {
     return myParts.get(index);
   }
 
-  /** Begins to tell. */
-  ReplicaGroup.Pending send(long number, @Nullable IValue integerBuffers) {
+  /** Completes this rank's words, to be sent then. */
+  void fill(long number, @Nullable IValue integerBuffers) {
     step.fill_(new Scalar(number));
     if (copyIntegers != null && integerBuffers != null) {
       copyIntegers.set(1, integerBuffers).apply();
       copyIntegers.clear(1);
     }
-    return group.allGather(everyones, mine);
   }
 
   /** Rank 0's integer buffers as a list, once everything is here; null without any. */
@@ -134,8 +127,11 @@ final class StepReports implements AutoCloseable {
    * @throws IllegalStateException where a rank made another step
    */
   void addTo(RunningSums sums, int[] bounds, long number) {
-    if (!steps.eq(new Scalar(number)).all().item_bool()) {
-      throw new IllegalStateException("the replicas make different steps than " + number);
+    for (Tensor theirs : steps) {
+      if (theirs.item_long() != number) {
+        throw new IllegalStateException(
+            "a replica makes step " + theirs.item_long() + ", this one " + number);
+      }
     }
     int all = bounds[bounds.length - 1];
     for (int i = 0; i < parts.size(); i++) {

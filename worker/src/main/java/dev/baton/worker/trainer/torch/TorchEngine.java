@@ -360,9 +360,7 @@ final class TorchEngine implements Engine {
     IValue total;
     try (NoGradGuard none = new NoGradGuard()) {
       try {
-        ReplicaGroup.Pending told = group.reports().send(batch.step(), step.integersOfFirstShard());
-        total = group.sum(tree.partials(), bounds);
-        told.await();
+        total = group.sum(batch.step(), step.integersOfFirstShard(), tree.partials(), bounds);
       } catch (GroupBrokenException e) {
         step.rewind();
         throw e;
@@ -386,7 +384,8 @@ final class TorchEngine implements Engine {
       ReplicaGroup.Pending told;
       ReplicaGroup.Pending sent;
       try (NoGradGuard none = new NoGradGuard()) {
-        told = reports.send(batch.step(), step.integersOfFirstShard());
+        reports.fill(batch.step(), step.integersOfFirstShard());
+        told = group.sendReports();
         sent = group.broadcastBuffers();
       }
       reducer.beforeBackward();
