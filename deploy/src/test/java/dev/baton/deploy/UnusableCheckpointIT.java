@@ -30,7 +30,7 @@ class UnusableCheckpointIT {
       data:
         train: {synthetic: {regression: {samples: 200000}}, shuffle: false}
       training:
-        epochs: 800
+        epochs: 4000
         batch_size: 200000
         optimizer: {adam: {lr: 0.1}}
         loss: mse
