@@ -44,7 +44,7 @@ class BenchCommandsTest {
         "--workload linreg --device tpu | cpu, cuda",
         "--workload linreg --threads 0 | at least 1",
         "--workload linreg --replicas 0 | at least 1",
-        "--workload linreg --replicas 2 --device cuda | measured on CPUs",
+        "--workload linreg --replicas 3 --shards 2 | at least --replicas",
         "--workload mnist-cnn | --data DIR",
         "--workload mnist-cnn --data /nowhere | /nowhere/mnist is no folder"
       })
