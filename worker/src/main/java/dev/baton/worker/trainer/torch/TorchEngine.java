@@ -376,9 +376,10 @@ final class TorchEngine implements Engine {
     ShardBuffers.Step step = buffers.begin();
     StepReports reports = group.reports();
     int part = group.mine().from();
+    Tensor partLoss = null;
     try {
       reducer.beforeForward();
-      Tensor partLoss =
+      partLoss =
           forward(batch, part, x, y, batch.samples(), parts[parts.length - 1], reports.part(0));
       step.keepIntegers();
       ReplicaGroup.Pending told;
@@ -404,6 +405,10 @@ final class TorchEngine implements Engine {
         }
       }
       throw told;
+    } finally {
+      if (partLoss != null) {
+        partLoss.close();
+      }
     }
     try (NoGradGuard none = new NoGradGuard()) {
       optimizer.apply(gradients.apply());
