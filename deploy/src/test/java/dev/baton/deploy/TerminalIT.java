@@ -39,8 +39,12 @@ class TerminalIT {
       String job = cluster.submit(JOB);
       Path seen = dir.resolve("seen");
       ProcessBuilder builder = cluster.client("watch", job);
-      // So wide a terminal that the bar fits; the launcher asks it for its width.
-      String line = "stty rows 40 cols 120; exec " + String.join(" ", builder.command());
+      // So wide a terminal that the bar fits; the launcher asks it for its width. And Control-C
+      // counts,
+      // though a build that runs in the background may have it ignored.
+      String line =
+          "stty rows 40 cols 120; exec env --default-signal=INT "
+              + String.join(" ", builder.command());
       Process process =
           builder
               .command("/usr/bin/script", "-qefc", line, "/dev/null")
