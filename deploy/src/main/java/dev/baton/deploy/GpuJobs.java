@@ -3,6 +3,7 @@ package dev.baton.deploy;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.OptionalLong;
@@ -43,14 +44,26 @@ final class GpuJobs implements AutoCloseable {
   ObjectNode spareMemory() throws IOException, InterruptedException {
     ObjectNode line = LocalCluster.JSON.createObjectNode();
     OptionalLong before = memory.now();
-    cluster.startWorker("first");
-    // Its spare needs a second or two to load libtorch.
-    Thread.sleep(10_000);
+    Daemon worker = cluster.startWorker("first");
+    awaitSpare(worker);
+    // The driver's figure is a fifth of a second old at most.
+    Thread.sleep(1_000);
     OptionalLong after = memory.now();
     if (before.isPresent() && after.isPresent()) {
       line.put("device_mib", Math.max(0, after.getAsLong() - before.getAsLong()));
     }
     return line;
+  }
+
+  /** Waits until the worker's log says that its spare trainer has loaded libtorch. */
+  private static void awaitSpare(Daemon worker) throws IOException, InterruptedException {
+    long end = System.nanoTime() + LIMIT.toNanos();
+    while (!Files.readString(worker.log()).contains("a spare trainer waits")) {
+      if (!worker.isAlive() || System.nanoTime() > end) {
+        throw new IOException("no spare trainer waits; see " + worker.log());
+      }
+      Thread.sleep(200);
+    }
   }
 
   /** A job that loses its worker to kill -9, against the same job undisturbed. */

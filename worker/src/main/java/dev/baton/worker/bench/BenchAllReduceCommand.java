@@ -64,10 +64,7 @@ public final class BenchAllReduceCommand implements Callable<Integer> {
     atLeast(1, "--steps", steps);
     PrintWriter out = spec.commandLine().getOut();
     if (rank < 0) {
-      NativeLibraries natives = NativeLibraries.ofLauncher(LibtorchProcess.INSTALLED, List.of());
-      if (!natives.problem().isEmpty()) {
-        throw new IOException(natives.problem());
-      }
+      NativeLibraries natives = LibtorchProcess.natives(List.of());
       return new RankProcesses(
               natives, 1, List.of(), spec.root().commandLine().getParseResult().originalArgs())
           .run(replicas, out);

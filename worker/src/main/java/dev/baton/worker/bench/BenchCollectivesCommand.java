@@ -71,11 +71,7 @@ public final class BenchCollectivesCommand implements Callable<Integer> {
     }
     PrintWriter out = spec.commandLine().getOut();
     if (rank < 0) {
-      NativeLibraries natives = NativeLibraries.ofLauncher(LibtorchProcess.INSTALLED, gpus);
-      String problem = natives.gpuProblem().isEmpty() ? natives.problem() : natives.gpuProblem();
-      if (!problem.isEmpty()) {
-        throw new IOException(problem);
-      }
+      NativeLibraries natives = LibtorchProcess.natives(gpus);
       return new RankProcesses(
               natives, 1, gpus, spec.root().commandLine().getParseResult().originalArgs())
           .run(size, out);

@@ -116,11 +116,7 @@ public final class BenchTrainCommand implements Callable<Integer> {
     }
     List<Gpu> gpus = device.equals("cuda") ? NvidiaSmi.gpus() : List.of();
     if (rank < 0) {
-      NativeLibraries natives = NativeLibraries.ofLauncher(LibtorchProcess.INSTALLED, gpus);
-      String problem = natives.gpuProblem().isEmpty() ? natives.problem() : natives.gpuProblem();
-      if (!problem.isEmpty()) {
-        throw new IOException(problem);
-      }
+      NativeLibraries natives = LibtorchProcess.natives(gpus);
       RankProcesses processes =
           new RankProcesses(
               natives, threads, gpus, spec.root().commandLine().getParseResult().originalArgs());

@@ -1,7 +1,9 @@
 package dev.baton.worker.bench;
 
+import dev.baton.v1.Gpu;
 import dev.baton.worker.natives.NativeLibraries;
 import dev.baton.worker.process.TrainerEnvironment;
+import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -14,6 +16,21 @@ final class LibtorchProcess {
   static final Path INSTALLED = Path.of("WORKDIR", "cuda");
 
   private LibtorchProcess() {}
+
+  /**
+   * The native libraries that the command is to load.
+   *
+   * @param gpus that it computes on; empty: on CPUs
+   * @throws IOException where they cannot be loaded or cannot use the GPUs: one line that says why
+   */
+  static NativeLibraries natives(List<Gpu> gpus) throws IOException {
+    NativeLibraries natives = NativeLibraries.ofLauncher(INSTALLED, gpus);
+    String problem = natives.gpuProblem().isEmpty() ? natives.problem() : natives.gpuProblem();
+    if (!problem.isEmpty()) {
+      throw new IOException(problem);
+    }
+    return natives;
+  }
 
   /** Variables to set in its environment, beside those of this process. */
   static Map<String, String> variables(NativeLibraries natives, int threads) {
