@@ -113,10 +113,13 @@ final class ReplicaGroup implements AutoCloseable {
     this.look = owned.keep(new Milliseconds(LOOK_MILLIS));
     this.equalSplits = owned.keep(new LongVector());
     Milliseconds timeout = new Milliseconds(membership.timeout().toMillis());
-    Store store = owned.keep(store(membership, timeout));
+    TCPStore connected = owned.keep(store(membership, timeout));
     if (rank == 0) {
-      listening.accept(((TCPStore) store).getPort() & 0xFFFF);
+      listening.accept(connected.getPort() & 0xFFFF);
     }
+    // The bindings make a TCPStore that nobody counts the references to: freed, it would be written
+    // to by the last collective that lets go of its group. Its clone is counted.
+    Store store = owned.keep(connected.clone());
     this.backend =
         owned.keep(
             nccl
@@ -130,7 +133,7 @@ final class ReplicaGroup implements AutoCloseable {
     processGroup.setDefaultBackend(type);
   }
 
-  private static Store store(Membership membership, Milliseconds timeout) {
+  private static TCPStore store(Membership membership, Milliseconds timeout) {
     TCPStoreOptions options = new TCPStoreOptions();
     options.port((short) membership.storePort());
     options.isServer(membership.rank() == 0);
