@@ -84,7 +84,8 @@ final class WorkerGrpcService extends WorkerServiceGrpc.WorkerServiceImplBase {
         case DRAINING ->
             tell((core, now) -> core.draining(worker, session, message.getDraining(), now));
         case HELLO -> refuse("Hello comes once, as the first message of a session");
-        case MESSAGE_NOT_SET -> refuse("an empty message");
+        case GROUP_WAITING, GROUP_BROKEN, PROBE_RESULT, MESSAGE_NOT_SET ->
+            refuse("a message that this version does not know");
       }
     }
 

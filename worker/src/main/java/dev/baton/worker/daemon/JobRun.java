@@ -111,7 +111,7 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
     this.assignment = assignment;
     this.setting = setting;
     this.dir = dir;
-    this.preparation = new Preparation(context, this, assignment, setting, dir, this::rank);
+    this.preparation = new Preparation(context, this, assignment, setting, dir);
     this.watchdog = new Watchdog(context.loop(), context.stallNanos());
     this.progress = new ProgressReporter(context.loop(), this::report);
   }
@@ -120,10 +120,6 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
   void start(Optional<HeldLease> granted) {
     granted.ifPresent(this::grant);
     preparation.start();
-  }
-
-  private int rank() {
-    return lease == null ? 0 : lease.ref().getRank();
   }
 
   String jobId() {
@@ -161,8 +157,7 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
         && assignment.getSpec().equals(wanted.getSpec())
         && assignment.getDatasetsList().equals(wanted.getDatasetsList())
         && assignment.getStageOnly() == wanted.getStageOnly()
-        && assignment.getWorldSize() == wanted.getWorldSize()
-        && assignment.getGroup().equals(wanted.getGroup())
+        && assignment.getJoins() == wanted.getJoins()
         && (wanted.getStageOnly() || newest(assignment).equals(newest(wanted)));
   }
 
@@ -271,7 +266,7 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
       case SNAPSHOT -> onSnapshot(message.getSnapshot());
       case FINISHED -> onFinished(message.getFinished());
       case FAILED -> onFailed(message.getFailed());
-      case READY, MESSAGE_NOT_SET ->
+      case READY, GROUP_WAITING, GROUP_FORMED, GROUP_BROKEN, MESSAGE_NOT_SET ->
           log.debug("job {}: the trainer says {}", jobId(), message.getMessageCase());
     }
   }

@@ -17,7 +17,6 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Future;
-import java.util.function.IntSupplier;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -45,7 +44,6 @@ final class Preparation {
   private final Assignment assignment;
   private final TrainerSetting setting;
   private final Path dir;
-  private final IntSupplier rank;
 
   private Phase phase = Phase.STAGING;
   private @Nullable Future<?> staging;
@@ -56,21 +54,14 @@ final class Preparation {
   /**
    * @param run hears the trainer, and what comes of the preparation
    * @param dir the run's own
-   * @param rank the trainer's, once there is a lease
    */
   Preparation(
-      JobRun.Context context,
-      JobRun run,
-      Assignment assignment,
-      TrainerSetting setting,
-      Path dir,
-      IntSupplier rank) {
+      JobRun.Context context, JobRun run, Assignment assignment, TrainerSetting setting, Path dir) {
     this.context = context;
     this.run = run;
     this.assignment = assignment;
     this.setting = setting;
     this.dir = dir;
-    this.rank = rank;
   }
 
   /** Begins. */
@@ -167,9 +158,7 @@ final class Preparation {
             .setSpec(assignment.getSpec())
             .setSpecDigest(assignment.getSpecDigest())
             .addAllDatasets(result.datasets())
-            .setRank(rank.getAsInt())
-            .setWorldSize(Math.max(1, assignment.getWorldSize()))
-            .setGroup(assignment.getGroup())
+            .setJoins(assignment.getJoins())
             .setAttemptDir(dir.resolve("attempt").toString())
             .setDecodedDir(context.stager().decodedDir().toString())
             .setDevice(setting.device());

@@ -257,7 +257,8 @@ public final class LeaseLoop {
       case UNPREPARE -> holder.onUnprepare(message.getUnprepare().getJobId());
       case ORDER -> holder.onOrder(message.getOrder());
       case RESTARTING -> log.info("the coordinator restarts; training goes on");
-      case MESSAGE_NOT_SET -> log.warn("a message of a kind that this version does not know");
+      case GROUP_READY, CHECKPOINT_KEPT, PROBE, MESSAGE_NOT_SET ->
+          log.warn("a message of a kind that this version does not know");
     }
   }
 

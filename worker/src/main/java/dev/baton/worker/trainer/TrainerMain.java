@@ -99,7 +99,7 @@ public final class TrainerMain {
           case CHECKPOINT_COMMITTED ->
               control().committed(message.getCheckpointCommitted().getStep(), System.nanoTime());
           case HALT -> exit(out, DONE);
-          case MESSAGE_NOT_SET ->
+          case JOIN_GROUP, GROUP_STANDS, MESSAGE_NOT_SET ->
               throw new IllegalStateException("the daemon sent a message of no known kind");
         }
       }

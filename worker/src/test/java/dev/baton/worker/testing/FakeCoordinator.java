@@ -394,7 +394,8 @@ public final class FakeCoordinator implements AutoCloseable {
             crossing = null;
           }
         }
-        case MESSAGE_NOT_SET -> refusals.add("an empty message");
+        case GROUP_WAITING, GROUP_BROKEN, PROBE_RESULT, MESSAGE_NOT_SET ->
+            refusals.add("not understood: " + message.getMessageCase());
       }
     }
 

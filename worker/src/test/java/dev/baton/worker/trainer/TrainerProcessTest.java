@@ -284,7 +284,6 @@ final class TrainerProcessTest {
           .setSpec(spec)
           .setSpecDigest("d")
           .setCheckpointFile(checkpoint)
-          .setWorldSize(1)
           .setAttemptDir(attemptDir.toString())
           .setDecodedDir(attemptDir.toString())
           .setDevice("cpu")
