@@ -66,6 +66,7 @@ public final class HttpObjectTransfer implements ObjectTransfer {
   private static final Pattern RANGE_START = Pattern.compile("bytes (\\d+)-.*");
 
   private final Retries retries;
+  private final Bandwidth bandwidth;
   private final HttpClient client;
 
   /** With the customary retries, directly, to whom the system's roots vouch for. */
@@ -75,7 +76,12 @@ public final class HttpObjectTransfer implements ObjectTransfer {
 
   /** With retries of one's own. */
   public HttpObjectTransfer(Retries retries) {
-    this(retries, client());
+    this(retries, Bandwidth.UNLIMITED);
+  }
+
+  /** With retries and a limit of one's own. */
+  public HttpObjectTransfer(Retries retries, Bandwidth bandwidth) {
+    this(retries, bandwidth, client());
   }
 
   /**
@@ -83,11 +89,17 @@ public final class HttpObjectTransfer implements ObjectTransfer {
    * other needs a certificate that the system's roots vouch for.
    */
   public HttpObjectTransfer(Access access, Proxies proxies) {
-    this(Retries.DEFAULT, client(access, proxies));
+    this(access, proxies, Bandwidth.UNLIMITED);
   }
 
-  private HttpObjectTransfer(Retries retries, HttpClient.Builder client) {
+  /** As above, all transfers together within a limit. */
+  public HttpObjectTransfer(Access access, Proxies proxies, Bandwidth bandwidth) {
+    this(Retries.DEFAULT, bandwidth, client(access, proxies));
+  }
+
+  private HttpObjectTransfer(Retries retries, Bandwidth bandwidth, HttpClient.Builder client) {
     this.retries = retries;
+    this.bandwidth = bandwidth;
     this.client = client.build();
   }
 
@@ -157,7 +169,8 @@ public final class HttpObjectTransfer implements ObjectTransfer {
           part.getBytes() == 0
               ? BodyPublishers.noBody()
               : BodyPublishers.fromPublisher(
-                  BodyPublishers.ofInputStream(body::open), part.getBytes());
+                  PacedSubscription.pace(BodyPublishers.ofInputStream(body::open), bandwidth),
+                  part.getBytes());
       HttpRequest request = request(presigned).PUT(publisher).build();
       HttpResponse<String> response;
       try {
@@ -239,7 +252,7 @@ public final class HttpObjectTransfer implements ObjectTransfer {
       builder.setHeader("Range", "bytes=" + from + "-");
     }
     HttpResponse<String> response;
-    try (PartFile.Sink sink = part.sink()) {
+    try (PartFile.Sink sink = part.sink(bandwidth)) {
       BodyHandler<String> handler =
           info -> {
             boolean whole = info.statusCode() == 200;

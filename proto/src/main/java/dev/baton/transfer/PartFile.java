@@ -104,18 +104,21 @@ final class PartFile implements AutoCloseable {
     position += length;
   }
 
-  Sink sink() {
-    return new Sink();
+  Sink sink(Bandwidth bandwidth) {
+    return new Sink(bandwidth);
   }
 
   /** Takes the body of one answer. Once it is closed nothing more is written through it. */
   final class Sink implements BodySubscriber<String>, AutoCloseable {
+    private final Bandwidth bandwidth;
     private final CompletableFuture<String> body = new CompletableFuture<>();
-    private Flow.@Nullable Subscription subscription;
+    private @Nullable PacedSubscription subscription;
     private boolean closed;
     private @Nullable IOException failure;
 
-    private Sink() {}
+    private Sink(Bandwidth bandwidth) {
+      this.bandwidth = bandwidth;
+    }
 
     /** This, with the first byte to come at {@code from}: 0, or behind what is there. */
     synchronized Sink behind(long from) {
@@ -148,13 +151,13 @@ final class PartFile implements AutoCloseable {
 
     @Override
     public synchronized void onSubscribe(Flow.Subscription newSubscription) {
-      subscription = newSubscription;
-      newSubscription.request(1);
+      subscription = new PacedSubscription(newSubscription, bandwidth);
+      subscription.request(1);
     }
 
     @Override
     public synchronized void onNext(List<ByteBuffer> buffers) {
-      Flow.Subscription source = subscription;
+      PacedSubscription source = subscription;
       if (source == null) {
         return;
       }
@@ -164,6 +167,7 @@ final class PartFile implements AutoCloseable {
           throw new IOException("the transfer was given up");
         }
         for (ByteBuffer buffer : buffers) {
+          source.moved(buffer.remaining());
           write(buffer);
         }
         source.request(1);

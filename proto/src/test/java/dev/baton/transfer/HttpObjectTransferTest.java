@@ -20,6 +20,8 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.BeforeEach;
@@ -393,5 +395,52 @@ class HttpObjectTransferTest {
           .isInstanceOf(NoSuchFileException.class);
       assertThat(store.requests).isEmpty();
     }
+  }
+
+  @Test
+  void transfersShareTheBandwidth() throws Exception {
+    // Two times 300 kB at 1 MB/s; one of the downloads is cut and goes on behind the cut.
+    HttpObjectTransfer limited =
+        new HttpObjectTransfer(Retries.DEFAULT, Bandwidth.of(8_000_000, System::nanoTime));
+    UploadContent content = Contents.describe(file, 200_000);
+    List<byte[]> got = new ArrayList<>();
+    try (var up = new ScriptedStore(accept(got, "a"), accept(got, "b"));
+        var down = new ScriptedStore(send(BYTES, 100_000), send(BYTES, 300_000))) {
+      long started = System.nanoTime();
+      CompletableFuture<CompletedUpload> upload =
+          CompletableFuture.supplyAsync(
+              () -> {
+                try {
+                  return limited.upload(
+                      file,
+                      content,
+                      () ->
+                          UploadTicket.newBuilder()
+                              .addParts(up.request("/0"))
+                              .addParts(up.request("/1"))
+                              .build(),
+                      TransferListener.NONE);
+                } catch (IOException | InterruptedException e) {
+                  throw new CompletionException(e);
+                }
+              },
+              task -> new Thread(task).start());
+      limited.download(
+          () ->
+              DownloadTicket.newBuilder()
+                  .setRequest(down.request("/o"))
+                  .setBytes(content.getBytes())
+                  .setSha256(content.getSha256())
+                  .build(),
+          dir.resolve("fetched"),
+          TransferListener.NONE);
+      assertThat(upload.get().getEtagsList()).containsExactly("a", "b");
+      assertThat(Duration.ofNanos(System.nanoTime() - started))
+          .isBetween(Duration.ofMillis(450), Duration.ofSeconds(5));
+      assertThat(down.requests).hasSize(2);
+      assertThat(down.requests.get(1)).contains(" bytes=");
+    }
+    assertThat(dir.resolve("fetched")).hasBinaryContent(BYTES);
+    assertThat(got.stream().mapToInt(part -> part.length).sum()).isEqualTo(300_000);
   }
 }
