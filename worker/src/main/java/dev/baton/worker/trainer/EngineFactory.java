@@ -15,6 +15,9 @@ public interface EngineFactory {
    */
   String kind(String device);
 
+  /** Whether its engines can form groups of two and more. */
+  boolean hasReplicas();
+
   /**
    * The job's model, initialised from its seed on the CPU and moved to the device, and its
    * optimizer.

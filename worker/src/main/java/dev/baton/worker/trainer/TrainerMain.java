@@ -69,7 +69,10 @@ public final class TrainerMain {
     link.send(
         TrainerMessage.newBuilder()
             .setReady(
-                Ready.newBuilder().setLibtorch(factory.libtorch()).setKind(factory.kind(device())))
+                Ready.newBuilder()
+                    .setLibtorch(factory.libtorch())
+                    .setKind(factory.kind(device()))
+                    .setReplicas(factory.hasReplicas()))
             .build());
     Job received = job.join();
     TrainingRun.Time time = new TrainingRun.Time(System::nanoTime, System::currentTimeMillis);

@@ -29,6 +29,11 @@ final class FakeTrainerMain {
     }
 
     @Override
+    public boolean hasReplicas() {
+      return false;
+    }
+
+    @Override
     public String kind(String device) {
       return FakeEngine.KIND;
     }

@@ -186,7 +186,8 @@ final class TrainerProcessTest {
     spec.getTrainingBuilder().getOptimizerBuilder().getSgdBuilder().setLr(0.01);
     Finished whole;
     try (Child child = new Child("whole", TrainerMain.class)) {
-      child.prepare(spec.build(), "");
+      assertThat(child.await(TrainerMessage::hasReady).getReady().getReplicas()).isTrue();
+      child.send(m -> m.setRun(child.run(spec.build(), "")));
       child.go(FAR);
       whole = child.await(TrainerMessage::hasFinished).getFinished();
       assertThat(child.exitCode()).isZero();

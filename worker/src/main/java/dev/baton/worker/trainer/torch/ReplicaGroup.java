@@ -133,6 +133,16 @@ final class ReplicaGroup implements AutoCloseable {
     processGroup.setDefaultBackend(type);
   }
 
+  /** Whether this build of libtorch has c10d's bindings; that for CUDA 12 has not. */
+  static boolean isAvailable() {
+    try (TCPStoreOptions options = new TCPStoreOptions();
+        ProcessGroupGloo.Options gloo = new ProcessGroupGloo.Options()) {
+      return !options.isNull() && !gloo.isNull();
+    } catch (LinkageError e) {
+      return false;
+    }
+  }
+
   private static TCPStore store(Membership membership, Milliseconds timeout) {
     TCPStoreOptions options = new TCPStoreOptions();
     options.port((short) membership.storePort());

@@ -92,6 +92,11 @@ public final class TorchEngines implements EngineFactory {
   }
 
   @Override
+  public boolean hasReplicas() {
+    return ReplicaGroup.isAvailable();
+  }
+
+  @Override
   public String kind(String device) {
     return isCuda(device) ? build.cudaKind() : build.cpuKind();
   }
