@@ -100,6 +100,16 @@ class LauncherTest {
   }
 
   @Test
+  void completionSeesEveryModuleThatIsHere() throws Exception {
+    List<String> out = run("completion", "bash").out();
+    String all = classPath("client") + ":" + classPath("coordinator") + ":" + classPath("worker");
+    assertThat(out).contains("dev.baton.client.Main", all);
+    Files.delete(dir.resolve("tree/coordinator/target/baton-coordinator-1.0.jar"));
+    assertThat(run("completion", "bash").out())
+        .contains(classPath("client") + ":" + classPath("worker"));
+  }
+
+  @Test
   void becomesTheJvmSoThatSignalsReachIt() throws Exception {
     Ended ended = run("worker");
     assertThat(ended.out().get(0)).isEqualTo("pid=" + ended.pid());

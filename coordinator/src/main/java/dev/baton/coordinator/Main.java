@@ -116,6 +116,16 @@ public final class Main implements Callable<Integer> {
             .execute(Arrays.copyOfRange(args, verbs, args.length)));
   }
 
+  /** The module's verbs, as words behind {@code baton}: for completion in shells. */
+  public static CommandLine everyVerb() {
+    return new CommandLine(CommandSpec.create().name("baton"))
+        .addSubcommand("coordinator", new Main())
+        .addSubcommand(
+            "bench",
+            new CommandLine(CommandSpec.create().name("bench"))
+                .addSubcommand("coordinator", new BenchCommand()));
+  }
+
   /** A command line whose errors are one line on standard error. */
   public static CommandLine commandLine(Object command) {
     return new CommandLine(command)

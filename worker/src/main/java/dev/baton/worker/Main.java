@@ -24,6 +24,11 @@ public final class Main implements Runnable {
     System.exit(commandLine(new WorkerCommand()).execute(args));
   }
 
+  /** The module's verbs, as words behind {@code baton}: for completion in shells. */
+  public static CommandLine everyVerb() {
+    return commandLine(new WorkerCommand());
+  }
+
   static CommandLine commandLine(WorkerCommand worker) {
     CommandLine line =
         new CommandLine(new Main())

@@ -62,9 +62,11 @@ public final class Baton extends VerbGroup {
     VERBS.put("metrics", baton -> new CommandLine(new Metrics(baton)));
     VERBS.put("artifacts", Artifacts::line);
     VERBS.put("dataset", Datasets::line);
+    VERBS.put("top", baton -> new CommandLine(new Top(baton)));
     VERBS.put("workers", baton -> new CommandLine(new Workers(baton)));
     VERBS.put("drain", baton -> new CommandLine(new Drain(baton)));
     VERBS.put("token", Token::line);
+    VERBS.put("completion", baton -> new CommandLine(new Completion(baton)));
   }
 
   private final Shell shell;
@@ -154,6 +156,13 @@ public final class Baton extends VerbGroup {
     } catch (RuntimeException e) {
       return errors.report(e);
     }
+  }
+
+  /** With every verb of the client, whichever were named. */
+  CommandLine wholeLine() {
+    CommandLine line = new CommandLine(new Baton(shell));
+    VERBS.forEach((verb, maker) -> line.addSubcommand(verb, maker.apply(this)));
+    return line;
   }
 
   @Override

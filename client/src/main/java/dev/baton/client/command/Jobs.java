@@ -35,6 +35,11 @@ final class Jobs extends Verb {
     FAILED,
     CANCELLED;
 
+    @Override
+    public String toString() {
+      return name().toLowerCase(Locale.ROOT);
+    }
+
     JobState inContract() {
       return JobState.valueOf("JOB_STATE_" + name());
     }
@@ -89,11 +94,9 @@ final class Jobs extends Verb {
           job.getId(),
           job.getSpec().getName(),
           JobJson.state(job.getState()),
-          progress.getTotalSteps() > 0
-              ? progress.getStep() + "/" + progress.getTotalSteps()
-              : progress.getStep() > 0 ? progress.getStep() : "-",
+          step(progress),
           progress.getEpoch() > 0 ? progress.getEpoch() : "-",
-          progress.hasLoss() ? String.format(Locale.ROOT, "%.4f", progress.getLoss()) : "-",
+          loss(progress),
           workers(job),
           Units.age(job.getCreatedAtMs(), time().millis()));
     }
@@ -101,7 +104,21 @@ final class Jobs extends Verb {
     return ExitCodes.DONE;
   }
 
-  private static String workers(Job job) {
+  /** 40/100; - before the first. */
+  static String step(Progress progress) {
+    if (progress.getTotalSteps() > 0) {
+      return progress.getStep() + "/" + progress.getTotalSteps();
+    }
+    return progress.getStep() > 0 ? String.valueOf(progress.getStep()) : "-";
+  }
+
+  /** - where there is none yet. */
+  static String loss(Progress progress) {
+    return progress.hasLoss() ? String.format(Locale.ROOT, "%.4f", progress.getLoss()) : "-";
+  }
+
+  /** Those that run it now. */
+  static String workers(Job job) {
     return job.getState() == JobState.JOB_STATE_RUNNING && job.getAttemptsCount() > 0
         ? String.join(",", job.getAttempts(job.getAttemptsCount() - 1).getWorkersList())
         : "-";

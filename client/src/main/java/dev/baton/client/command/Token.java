@@ -39,7 +39,12 @@ final class Token extends VerbGroup {
     enum Role {
       ADMIN,
       USER,
-      WORKER
+      WORKER;
+
+      @Override
+      public String toString() {
+        return name().toLowerCase(Locale.ROOT);
+      }
     }
 
     @Mixin private OutputFormat output = new OutputFormat();
@@ -74,7 +79,7 @@ final class Token extends VerbGroup {
               .admin()
               .createToken(
                   CreateTokenRequest.newBuilder()
-                      .setRole(role.name().toLowerCase(Locale.ROOT))
+                      .setRole(role.toString())
                       .setTtlSeconds(ttl == null ? 0 : ttl.toSeconds())
                       .build());
       Optional<String> join =

@@ -50,7 +50,7 @@ final class Workers extends Verb {
     return ExitCodes.DONE;
   }
 
-  private static String gpus(Machine machine) {
+  static String gpus(Machine machine) {
     return machine.getGpusCount() == 0
         ? "-"
         : machine.getGpusList().stream().map(Gpu::getModel).collect(Collectors.joining(", "));

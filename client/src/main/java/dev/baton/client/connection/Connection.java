@@ -28,6 +28,8 @@ public final class Connection implements AutoCloseable {
   /** How long a call whose fate is unknown is tried again. */
   static final Duration CALL_PATIENCE = Duration.ofSeconds(10);
 
+  private static final String LOST =
+      "lost the coordinator; trying again for " + STREAM_PATIENCE.toSeconds() + " s";
   private static final Duration A_CENTURY = Duration.ofDays(36_500);
   private static final Duration FIRST_WAITS = Duration.ofMillis(250);
   private static final Duration LATER_WAITS = Duration.ofSeconds(1);
@@ -155,13 +157,51 @@ public final class Connection implements AutoCloseable {
       if (!broken) {
         broken = true;
         brokenSince = now;
-        notes.accept(
-            "lost the coordinator; trying again for " + STREAM_PATIENCE.toSeconds() + " s");
+        notes.accept(LOST);
       } else if (now - brokenSince >= STREAM_PATIENCE.toNanos()) {
         throw failure;
       }
       pause(tries);
     }
+  }
+
+  /**
+   * Makes a call that only reads, again after each interval, for ever. Where the coordinator goes
+   * away it is called for 60 s after its last answer; one that was never reached is not waited for.
+   *
+   * @param each sees each answer
+   * @param away hears, once for each time, that the coordinator is away
+   */
+  public <T> void poll(Duration interval, Supplier<T> call, Consumer<T> each, Consumer<String> away)
+      throws InterruptedException {
+    long answeredAt = 0;
+    for (int failures = 0; ; ) {
+      T answer;
+      try {
+        answer = call.get();
+      } catch (StatusRuntimeException e) {
+        if (!answered
+            || !isTransient(e)
+            || time.nanos() - answeredAt >= STREAM_PATIENCE.toNanos()) {
+          throw e;
+        }
+        if (failures == 0) {
+          away.accept(LOST);
+        }
+        pause(failures++);
+        continue;
+      }
+      answered = true;
+      answeredAt = time.nanos();
+      failures = 0;
+      each.accept(answer);
+      time.sleep(interval);
+    }
+  }
+
+  /** HOST:PORT of the coordinator. */
+  public String address() {
+    return access.address().toString();
   }
 
   private void pause(int tries) throws InterruptedException {

@@ -4,17 +4,31 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.util.List;
+import java.util.function.Supplier;
 
 /**
  * Standard output and standard error, and what is known of the terminals behind them. For one
- * thread; {@link #finishLine} alone may be called by another.
+ * thread; {@link #finishLine} and {@link #end} alone may be called by another.
  */
 public final class Terminal {
+  // xterm's control sequences, which every terminal of today knows.
+  private static final String ENTER_FULL = "\u001b[?1049h\u001b[?25l";
+  private static final String LEAVE_FULL = "\u001b[?25h\u001b[?1049l";
+  private static final String HOME = "\u001b[H";
+  private static final String TO_END_OF_LINE = "\u001b[K";
+  private static final String BELOW = "\u001b[J";
 
   /** What lies behind the two streams. */
   public record Screen(boolean out, boolean err, int columns) {
     /** Neither is a terminal. */
     public static final Screen NONE = new Screen(false, false, 80);
+  }
+
+  /** A terminal's size in characters; it changes when somebody drags the window. */
+  public record Size(int columns, int rows) {
+    /** What terminals were like once. */
+    public static final Size USUAL = new Size(80, 24);
   }
 
   /** Nobody reads standard output any more. */
@@ -29,16 +43,29 @@ public final class Terminal {
   private final OutputStream out;
   private final OutputStream err;
   private final Screen screen;
+  private final Supplier<Size> size;
   private volatile boolean lineOpen;
+  private final Object fullLock = new Object();
+  private boolean full;
+  private boolean ended;
 
-  public Terminal(OutputStream out, OutputStream err, Screen screen) {
+  /**
+   * @param size of the terminal at the moment, where there is one
+   */
+  public Terminal(OutputStream out, OutputStream err, Screen screen, Supplier<Size> size) {
     this.out = out;
     this.err = err;
     this.screen = screen;
+    this.size = size;
   }
 
   public Screen screen() {
     return screen;
+  }
+
+  /** The size at the moment. */
+  public Size size() {
+    return size.get();
   }
 
   /** Writes a line of the result. */
@@ -70,6 +97,23 @@ public final class Terminal {
     }
   }
 
+  /**
+   * Shows these lines, and nothing else, on the whole of a terminal behind standard output. What
+   * stood there before comes back with {@link #finishLine}.
+   */
+  public void showFull(List<String> lines) {
+    synchronized (fullLock) {
+      if (ended) {
+        return;
+      }
+      // No line end behind the last: it would scroll the first away.
+      String text = HOME + String.join(TO_END_OF_LINE + "\r\n", lines) + TO_END_OF_LINE + BELOW;
+      String begin = full ? "" : ENTER_FULL;
+      full = true;
+      print(begin + text);
+    }
+  }
+
   /** Writes a line for people, beside the result. */
   public void note(String line) {
     noteRaw(line + "\n");
@@ -90,7 +134,7 @@ public final class Terminal {
     if (screen.err) {
       String cut = line.length() < screen.columns ? line : line.substring(0, screen.columns - 1);
       lineOpen = true;
-      noteRaw("\r" + cut + "\u001b[K");
+      noteRaw("\r" + cut + TO_END_OF_LINE);
     }
   }
 
@@ -98,16 +142,38 @@ public final class Terminal {
   void clearLive() {
     if (lineOpen) {
       lineOpen = false;
-      noteRaw("\r\u001b[K");
+      noteRaw("\r" + TO_END_OF_LINE);
     }
   }
 
-  /** Leaves a live line standing and goes below it, so that what comes next begins a line. */
+  /**
+   * Leaves a live line standing and goes below it, so that what comes next begins a line; a
+   * terminal that was shown full gets back what stood there.
+   */
   public void finishLine() {
+    synchronized (fullLock) {
+      if (full) {
+        full = false;
+        try {
+          print(LEAVE_FULL);
+        } catch (ClosedException | UncheckedIOException e) {
+          // It is gone with what stood there.
+          return;
+        }
+      }
+    }
     if (lineOpen) {
       lineOpen = false;
       noteRaw("\n");
     }
+  }
+
+  /** The process is about to end: as {@link #finishLine}, and nothing is shown full any more. */
+  public void end() {
+    synchronized (fullLock) {
+      ended = true;
+    }
+    finishLine();
   }
 
   private static RuntimeException failed(IOException e) {

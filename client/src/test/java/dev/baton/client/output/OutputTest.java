@@ -78,7 +78,7 @@ class OutputTest {
   }
 
   private static Terminal writingTo(OutputStream out, OutputStream err, Screen screen) {
-    return new Terminal(out, err, screen);
+    return new Terminal(out, err, screen, () -> Terminal.Size.USUAL);
   }
 
   private static OutputStream failing(String message) {

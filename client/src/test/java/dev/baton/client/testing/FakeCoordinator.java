@@ -189,7 +189,15 @@ public final class FakeCoordinator implements AutoCloseable {
     @Override
     public void listJobs(ListJobsRequest request, StreamObserver<ListJobsResponse> to) {
       listed.add(request);
-      answer(to, ListJobsResponse.newBuilder().addAllJobs(jobs.values()).build());
+      List<JobState> states = request.getStatesList();
+      answer(
+          to,
+          ListJobsResponse.newBuilder()
+              .addAllJobs(
+                  jobs.values().stream()
+                      .filter(job -> states.isEmpty() || states.contains(job.getState()))
+                      .toList())
+              .build());
     }
 
     @Override

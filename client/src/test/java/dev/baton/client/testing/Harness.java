@@ -7,6 +7,7 @@ import dev.baton.client.command.Baton;
 import dev.baton.client.command.Shell;
 import dev.baton.client.output.Terminal;
 import dev.baton.client.output.Terminal.Screen;
+import dev.baton.client.output.Terminal.Size;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -28,6 +29,7 @@ public final class Harness implements AutoCloseable {
   public final ManualTime time = new ManualTime();
   public final Map<String, String> environment = new HashMap<>();
   public Screen screen = Screen.NONE;
+  public Size size = Size.USUAL;
   public String in = "";
 
   /** What writing to standard output fails with. */
@@ -71,7 +73,8 @@ public final class Harness implements AutoCloseable {
     ByteArrayOutputStream err = new ByteArrayOutputStream();
     Shell shell =
         new Shell(
-            new Terminal(outFailure == null ? out : new Failing(outFailure), err, screen),
+            new Terminal(
+                outFailure == null ? out : new Failing(outFailure), err, screen, () -> size),
             new ByteArrayInputStream(in.getBytes(StandardCharsets.UTF_8)),
             environment,
             settings -> {
