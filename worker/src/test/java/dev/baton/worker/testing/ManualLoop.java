@@ -53,7 +53,8 @@ public final class ManualLoop implements Loop {
     run();
     while (!timers.isEmpty() && timers.peek().at() <= until) {
       Timer timer = timers.remove();
-      elapsed = timer.at();
+      // After a jump it is overdue.
+      elapsed = Math.max(elapsed, timer.at());
       timer.task().run();
       run();
     }
