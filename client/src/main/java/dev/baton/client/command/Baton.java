@@ -55,6 +55,7 @@ public final class Baton extends VerbGroup {
     VERBS.put("show", baton -> new CommandLine(new Show(baton)));
     VERBS.put("watch", baton -> new CommandLine(new Watch(baton)));
     VERBS.put("logs", baton -> new CommandLine(new Logs(baton)));
+    VERBS.put("events", baton -> new CommandLine(new Events(baton)));
     VERBS.put("wait", baton -> new CommandLine(new Wait(baton)));
     VERBS.put("cancel", baton -> new CommandLine(new Cancel(baton)));
     VERBS.put("pause", baton -> new CommandLine(new Pause(baton)));

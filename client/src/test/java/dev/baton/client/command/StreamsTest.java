@@ -8,10 +8,12 @@ import dev.baton.client.output.Terminal.Screen;
 import dev.baton.client.testing.Harness;
 import dev.baton.client.testing.Harness.Outcome;
 import dev.baton.client.testing.ManualTime;
+import dev.baton.v1.Event;
 import dev.baton.v1.JobEvent;
 import dev.baton.v1.JobState;
 import dev.baton.v1.LogChunk;
 import dev.baton.v1.Progress;
+import dev.baton.v1.WatchEventsRequest;
 import io.grpc.Status;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
@@ -298,5 +300,87 @@ class StreamsTest {
         });
     assertThat(baton.run("logs", "j1")).isEqualTo(new Outcome(0, "a\nb\n", ""));
     assertThat(baton.coordinator.logRequests.get(0).getFollow()).isFalse();
+  }
+
+  private static Event.Builder event(int number, String what) {
+    return Event.newBuilder()
+        .setId("run/" + number)
+        .setTimeMs(ManualTime.START_MILLIS + number)
+        .setEvent(what);
+  }
+
+  @Test
+  void eventsAreTextOrJson() {
+    List<Event> events =
+        List.of(
+            event(1, "worker_connected").addWorkers("w1").setMessage("slots: 1, GPUs: 0").build(),
+            event(2, "state")
+                .setJobId("j1")
+                .setState(JobState.JOB_STATE_QUEUED)
+                .setMessage("submitted")
+                .build(),
+            event(3, "checkpoint")
+                .setJobId("j1")
+                .setState(RUNNING)
+                .addWorkers("w1")
+                .setStep(7)
+                .build());
+    Consumer<StreamObserver<Event>> all =
+        to -> {
+          events.forEach(to::onNext);
+          to.onCompleted();
+        };
+    baton.coordinator.events.add(all);
+    baton.coordinator.events.add(all);
+    assertThat(baton.run("events"))
+        .isEqualTo(
+            new Outcome(
+                0,
+                """
+                2026-01-01 00:00:00Z  worker connected w1: slots: 1, GPUs: 0
+                2026-01-01 00:00:00Z  j1  QUEUED: submitted
+                2026-01-01 00:00:00Z  j1  checkpoint  on w1  step 7
+                """,
+                ""));
+    assertThat(baton.run("events", "-o", "json").out())
+        .isEqualTo(
+            """
+            {"time": 1767225600001, "job": null, "event": "worker_connected", "state": null, "message": "slots: 1, GPUs: 0", "workers": ["w1"], "step": null}
+            {"time": 1767225600002, "job": "j1", "event": "state", "state": "QUEUED", "message": "submitted", "workers": [], "step": null}
+            {"time": 1767225600003, "job": "j1", "event": "checkpoint", "state": "RUNNING", "message": "", "workers": ["w1"], "step": 7}
+            """);
+    assertThat(baton.coordinator.eventRequests)
+        .allSatisfy(request -> assertThat(request.getFollow()).isFalse());
+  }
+
+  @Test
+  void followedEventsGoOnBehindTheLastOneAfterARestart() {
+    baton.coordinator.jobs.put("j1", dev.baton.v1.Job.getDefaultInstance());
+    baton.coordinator.events.add(
+        thenStop(List.of(event(1, "message").setJobId("j1").setMessage("a").build())));
+    baton.coordinator.events.add(
+        to -> {
+          to.onNext(event(2, "message").setJobId("j1").setMessage("b").build());
+          to.onCompleted();
+        });
+    startAgainAfter(10);
+    Outcome outcome = baton.run("events", "-f", "--job", "j1", "-o", "json");
+    assertThat(outcome.code()).as(outcome.err()).isZero();
+    assertThat(outcome.jsonLines())
+        .extracting(l -> l.get("message").asText())
+        .containsExactly("a", "b");
+    assertThat(outcome.err()).contains("lost the coordinator");
+    assertThat(baton.coordinator.eventRequests)
+        .extracting(WatchEventsRequest::getAfter)
+        .containsExactly("", "run/1");
+    assertThat(baton.coordinator.eventRequests)
+        .allSatisfy(request -> assertThat(request.getFollow()).isTrue())
+        .allSatisfy(request -> assertThat(request.getJobId()).isEqualTo("j1"));
+  }
+
+  @Test
+  void eventsOfAJobThatIsNotThere() {
+    Outcome outcome = baton.run("events", "--job", "nobody");
+    assertThat(outcome).isEqualTo(new Outcome(1, "", "error: job nobody does not exist\n"));
   }
 }

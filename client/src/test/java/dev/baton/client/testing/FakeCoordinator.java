@@ -14,6 +14,7 @@ import dev.baton.v1.DeleteDatasetResponse;
 import dev.baton.v1.DownloadArtifactRequest;
 import dev.baton.v1.DownloadTicket;
 import dev.baton.v1.DrainWorkerRequest;
+import dev.baton.v1.Event;
 import dev.baton.v1.GetDatasetRequest;
 import dev.baton.v1.GetJobRequest;
 import dev.baton.v1.GetMetricsResponse;
@@ -36,6 +37,7 @@ import dev.baton.v1.StreamLogsRequest;
 import dev.baton.v1.SubmitJobRequest;
 import dev.baton.v1.SubmitJobResponse;
 import dev.baton.v1.UploadTicket;
+import dev.baton.v1.WatchEventsRequest;
 import dev.baton.v1.WorkerInfo;
 import io.grpc.ManagedChannel;
 import io.grpc.Metadata;
@@ -83,6 +85,11 @@ public final class FakeCoordinator implements AutoCloseable {
 
   /** What each WatchJob in turn does; the last one is used again. */
   public final Deque<Consumer<StreamObserver<JobEvent>>> watches = new ArrayDeque<>();
+
+  /** What each WatchEvents in turn does. */
+  public final Deque<Consumer<StreamObserver<Event>>> events = new ArrayDeque<>();
+
+  public final List<WatchEventsRequest> eventRequests = new ArrayList<>();
 
   /** What each StreamLogs in turn does. */
   public final Deque<Consumer<StreamObserver<LogChunk>>> logs = new ArrayDeque<>();
@@ -222,6 +229,12 @@ public final class FakeCoordinator implements AutoCloseable {
         return;
       }
       (watches.size() == 1 ? watches.peek() : watches.poll()).accept(to);
+    }
+
+    @Override
+    public void watchEvents(WatchEventsRequest request, StreamObserver<Event> to) {
+      eventRequests.add(request);
+      events.remove().accept(to);
     }
 
     @Override

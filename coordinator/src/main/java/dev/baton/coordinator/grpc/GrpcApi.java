@@ -18,6 +18,7 @@ import java.util.function.LongSupplier;
 public final class GrpcApi {
   private final SessionStreams streams = new SessionStreams();
   private final Watchers watchers = new Watchers();
+  private final EventLog events = new EventLog();
   private final LogFollowers followers = new LogFollowers();
 
   /**
@@ -45,6 +46,7 @@ public final class GrpcApi {
    */
   public <T extends ServerBuilder<T>> T addTo(T server, Parts parts, LongSupplier nowMs) {
     CoreLoop<Scheduler> loop = parts.loop();
+    events.started(nowMs.getAsLong());
     var transfers = new Transfers(loop, parts.objects(), parts.blocking(), parts.urlHost());
     return server
         .addService(
@@ -52,6 +54,7 @@ public final class GrpcApi {
                 loop,
                 transfers,
                 watchers,
+                events,
                 followers,
                 parts.reads(),
                 parts.blocking(),
@@ -59,7 +62,7 @@ public final class GrpcApi {
         .addService(new DatasetGrpcService(loop, transfers, parts.reads(), parts.blocking()))
         .addService(
             new AdminGrpcService(loop, parts.tokenStore(), parts.tokens(), parts.published()))
-        .addService(new WorkerGrpcService(loop, transfers, streams))
+        .addService(new WorkerGrpcService(loop, transfers, streams, events))
         .intercept(new Authentication(parts.tokens(), nowMs));
   }
 
@@ -72,10 +75,12 @@ public final class GrpcApi {
           close.workerId(), close.session(), Status.ABORTED.withDescription(close.reason()));
     } else if (effect instanceof Effect.Notify notify) {
       watchers.tell(notify.jobId(), notify.event());
+      events.tell(notify.jobId(), notify.event());
     } else if (effect instanceof Effect.LogGrew grew) {
       followers.grew(grew.jobId());
     } else if (effect instanceof Effect.Ended ended) {
       watchers.end(ended.jobId());
+      events.end(ended.jobId());
       followers.end(ended.jobId());
     }
   }
@@ -83,7 +88,9 @@ public final class GrpcApi {
   /** Tells workers that the coordinator means to be back, and watchers to ask again. */
   public void sayRestarting() {
     streams.sayRestarting();
-    watchers.closeAll(Status.UNAVAILABLE.withDescription("the coordinator restarts; ask again"));
+    Status restarts = Status.UNAVAILABLE.withDescription("the coordinator restarts; ask again");
+    watchers.closeAll(restarts);
+    events.closeAll(restarts);
   }
 
   /** How many workers' streams are open. Any thread may ask. */

@@ -11,6 +11,7 @@ import dev.baton.coordinator.loop.CoreLoop;
 import dev.baton.v1.Artifact;
 import dev.baton.v1.DownloadArtifactRequest;
 import dev.baton.v1.DownloadTicket;
+import dev.baton.v1.Event;
 import dev.baton.v1.GetJobRequest;
 import dev.baton.v1.GetMetricsResponse;
 import dev.baton.v1.Job;
@@ -25,6 +26,7 @@ import dev.baton.v1.LogChunk;
 import dev.baton.v1.StreamLogsRequest;
 import dev.baton.v1.SubmitJobRequest;
 import dev.baton.v1.SubmitJobResponse;
+import dev.baton.v1.WatchEventsRequest;
 import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
 import java.util.EnumSet;
@@ -42,6 +44,7 @@ final class JobGrpcService extends JobServiceGrpc.JobServiceImplBase {
   private final CoreLoop<Scheduler> loop;
   private final Transfers transfers;
   private final Watchers watchers;
+  private final EventLog events;
   private final LogFollowers followers;
   private final Reads reads;
   private final Executor blocking;
@@ -54,6 +57,7 @@ final class JobGrpcService extends JobServiceGrpc.JobServiceImplBase {
       CoreLoop<Scheduler> loop,
       Transfers transfers,
       Watchers watchers,
+      EventLog events,
       LogFollowers followers,
       Reads reads,
       Executor blocking,
@@ -61,6 +65,7 @@ final class JobGrpcService extends JobServiceGrpc.JobServiceImplBase {
     this.loop = loop;
     this.transfers = transfers;
     this.watchers = watchers;
+    this.events = events;
     this.followers = followers;
     this.reads = reads;
     this.blocking = blocking;
@@ -197,6 +202,32 @@ final class JobGrpcService extends JobServiceGrpc.JobServiceImplBase {
     return state == JobState.JOB_STATE_SUCCEEDED
         || state == JobState.JOB_STATE_FAILED
         || state == JobState.JOB_STATE_CANCELLED;
+  }
+
+  @Override
+  public void watchEvents(WatchEventsRequest request, StreamObserver<Event> responses) {
+    var stream = (ServerCallStreamObserver<Event>) responses;
+    String jobId = request.getJobId();
+    stream.setOnCancelHandler(
+        () -> {
+          var unused =
+              loop.submit(
+                  (core, now) -> {
+                    events.remove(stream);
+                    return true;
+                  });
+        });
+    var unused =
+        loop.submit((core, now) -> jobId.isEmpty() || !hasEnded(core.view(jobId, now).getState()))
+            .whenComplete(
+                (moreMayCome, failure) -> {
+                  if (failure != null) {
+                    stream.onError(GrpcErrors.translate(failure));
+                  } else {
+                    events.read(
+                        jobId, request.getAfter(), request.getFollow() && moreMayCome, stream);
+                  }
+                });
   }
 
   @Override

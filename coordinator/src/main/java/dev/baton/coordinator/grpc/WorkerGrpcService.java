@@ -36,11 +36,14 @@ final class WorkerGrpcService extends WorkerServiceGrpc.WorkerServiceImplBase {
   private final CoreLoop<Scheduler> loop;
   private final Transfers transfers;
   private final SessionStreams streams;
+  private final EventLog events;
 
-  WorkerGrpcService(CoreLoop<Scheduler> loop, Transfers transfers, SessionStreams streams) {
+  WorkerGrpcService(
+      CoreLoop<Scheduler> loop, Transfers transfers, SessionStreams streams, EventLog events) {
     this.loop = loop;
     this.transfers = transfers;
     this.streams = streams;
+    this.events = events;
   }
 
   @Override
@@ -82,7 +85,15 @@ final class WorkerGrpcService extends WorkerServiceGrpc.WorkerServiceImplBase {
         case PROGRESS ->
             tell((core, now) -> core.progress(worker, session, message.getProgress(), now));
         case DRAINING ->
-            tell((core, now) -> core.draining(worker, session, message.getDraining(), now));
+            tell(
+                (core, now) -> {
+                  core.draining(worker, session, message.getDraining(), now);
+                  events.tellOfWorker(
+                      known.getName(),
+                      "worker_draining",
+                      message.getDraining().getReason(),
+                      now.epochMs());
+                });
         case HELLO -> refuse("Hello comes once, as the first message of a session");
         case GROUP_WAITING, GROUP_BROKEN, PROBE_RESULT, MESSAGE_NOT_SET ->
             refuse("a message that this version does not know");
@@ -96,6 +107,15 @@ final class WorkerGrpcService extends WorkerServiceGrpc.WorkerServiceImplBase {
                     core.openSession(opening, now);
                     // Known before the core's Welcome is delivered.
                     streams.open(opening.getWorkerId(), opening.getSession(), stream);
+                    events.tellOfWorker(
+                        opening.getName(),
+                        "worker_connected",
+                        (opening.getSession() > 1 ? "again; " : "")
+                            + "slots: "
+                            + opening.getSlots()
+                            + ", GPUs: "
+                            + opening.getMachine().getGpusCount(),
+                        now.epochMs());
                     return true;
                   })
               .whenComplete(
@@ -160,6 +180,7 @@ final class WorkerGrpcService extends WorkerServiceGrpc.WorkerServiceImplBase {
                 (core, now) -> {
                   if (streams.closed(known.getWorkerId(), known.getSession(), stream)) {
                     core.closeSession(known.getWorkerId(), known.getSession(), now);
+                    events.tellOfWorker(known.getName(), "worker_disconnected", "", now.epochMs());
                   }
                   return true;
                 });

@@ -4,71 +4,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.baton.v1.JobEvent;
 import io.grpc.Status;
-import io.grpc.stub.ServerCallStreamObserver;
-import java.util.ArrayList;
-import java.util.List;
-import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 
 /** Readers that are quick, slow, and gone. */
 final class WatchersTest {
   private final Watchers watchers = new Watchers();
-  private final Reader slow = new Reader();
-  private final Reader quick = new Reader();
-
-  /** A watcher's stream; what {@code onNext} gets while it is not ready piles up. */
-  private static final class Reader extends ServerCallStreamObserver<JobEvent> {
-    final List<JobEvent> got = new ArrayList<>();
-    boolean ready = true;
-    boolean cancelled;
-    boolean completed;
-    @Nullable Status error;
-
-    @Override
-    public void onNext(JobEvent event) {
-      assertThat(error).as("nothing comes behind the end").isNull();
-      assertThat(completed).as("nothing comes behind the end").isFalse();
-      got.add(event);
-    }
-
-    @Override
-    public void onError(Throwable thrown) {
-      error = Status.fromThrowable(thrown);
-    }
-
-    @Override
-    public void onCompleted() {
-      completed = true;
-    }
-
-    @Override
-    public boolean isReady() {
-      return ready;
-    }
-
-    @Override
-    public boolean isCancelled() {
-      return cancelled;
-    }
-
-    @Override
-    public void setOnCancelHandler(Runnable handler) {}
-
-    @Override
-    public void setCompression(String compression) {}
-
-    @Override
-    public void setOnReadyHandler(Runnable handler) {}
-
-    @Override
-    public void request(int count) {}
-
-    @Override
-    public void setMessageCompression(boolean enable) {}
-
-    @Override
-    public void disableAutoInboundFlowControl() {}
-  }
+  private final FakeReader<JobEvent> slow = new FakeReader<>();
+  private final FakeReader<JobEvent> quick = new FakeReader<>();
 
   private static JobEvent step(long step) {
     return JobEvent.newBuilder().setEvent("step").setStep(step).build();
@@ -111,7 +53,7 @@ final class WatchersTest {
     assertThat(slow.got).as("what waits for it in memory").hasSize(10_000);
     assertThat(slow.error)
         .extracting(Status::getCode, Status::getDescription)
-        .containsExactly(Status.Code.UNAVAILABLE, "the reader is too slow; watch the job again");
+        .containsExactly(Status.Code.UNAVAILABLE, "the reader is too slow; ask again");
     assertThat(quick.got).hasSize(30_000);
     assertThat(quick.error).isNull();
     watchers.end("job");
