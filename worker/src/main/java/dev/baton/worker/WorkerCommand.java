@@ -9,8 +9,11 @@ import dev.baton.transfer.HttpObjectTransfer;
 import dev.baton.v1.Machine;
 import dev.baton.worker.cache.DatasetCache;
 import dev.baton.worker.config.ByteSize;
+import dev.baton.worker.config.PortRange;
 import dev.baton.worker.config.WorkerConfig;
+import dev.baton.worker.daemon.LoopbackId;
 import dev.baton.worker.daemon.MachineProbe;
+import dev.baton.worker.daemon.ProbeListener;
 import dev.baton.worker.daemon.ThreadLoop;
 import dev.baton.worker.daemon.WorkDir;
 import dev.baton.worker.daemon.WorkerDaemon;
@@ -105,6 +108,20 @@ final class WorkerCommand implements Callable<Integer> {
   private @Nullable Integer cpus;
 
   @Option(
+      names = "--advertise",
+      paramLabel = "HOST",
+      description =
+          "Where workers on other machines reach this one, for jobs with several replicas; default:"
+              + " they do not.")
+  private @Nullable String advertise;
+
+  @Option(
+      names = "--ports",
+      paramLabel = "FIRST-LAST",
+      description = "Ports to meet those workers on; default: any.")
+  private @Nullable String ports;
+
+  @Option(
       names = "--allow-cpu",
       description = "Train on CPUs where this machine's GPU cannot be used.")
   private boolean allowCpu;
@@ -144,9 +161,19 @@ final class WorkerCommand implements Callable<Integer> {
           name == null ? label(MachineProbe.hostname()) : name,
           positive("--slots", slots),
           ByteSize.parse(cacheQuota),
-          positive("--cpus", cpus));
+          positive("--cpus", cpus),
+          Optional.ofNullable(advertise).filter(host -> !host.isEmpty()),
+          portRange());
     } catch (IllegalArgumentException e) {
       throw new CommandLine.ParameterException(commandLine(), String.valueOf(e.getMessage()), e);
+    }
+  }
+
+  private PortRange portRange() {
+    try {
+      return ports == null ? PortRange.ANY : PortRange.parse(ports);
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException("--ports: " + e.getMessage(), e);
     }
   }
 
@@ -208,11 +235,16 @@ final class WorkerCommand implements Callable<Integer> {
               return thread;
             });
     log.info("{}", config);
-    try (ThreadLoop loop = new ThreadLoop()) {
+    String id = UUID.randomUUID().toString();
+    try (ThreadLoop loop = new ThreadLoop();
+        ProbeListener probes =
+            ProbeListener.open(id, config.advertise().isPresent(), config.ports())) {
       WorkerDaemon daemon =
           new WorkerDaemon(
-              new WorkerDaemon.Identity(UUID.randomUUID().toString(), config.name(), jobs),
+              new WorkerDaemon.Identity(id, config.name(), jobs),
               machine,
+              new WorkerDaemon.Reach(
+                  config.advertise().orElse(""), probes.port(), LoopbackId.find(), config.ports()),
               new WorkerDaemon.Parts(
                   new GrpcCoordinator(channel, config.access()),
                   new HttpObjectTransfer(config.access(), proxies),

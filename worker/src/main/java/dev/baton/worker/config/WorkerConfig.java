@@ -1,7 +1,10 @@
 package dev.baton.worker.config;
 
 import dev.baton.rpc.Access;
+import dev.baton.rpc.TokenText;
 import java.nio.file.Path;
+import java.util.Optional;
+import java.util.Set;
 import java.util.regex.Pattern;
 
 /**
@@ -13,9 +16,20 @@ import java.util.regex.Pattern;
  * @param slots jobs at a time; 0 for one, or one for each GPU
  * @param cacheQuotaBytes of data sets
  * @param cpus processors to declare; 0 for those there are
+ * @param advertise this machine's name or address for workers on others; empty: it is not reached
+ * @param ports that replicas may listen on
  */
 public record WorkerConfig(
-    Access access, Path workDir, String name, int slots, long cacheQuotaBytes, int cpus) {
+    Access access,
+    Path workDir,
+    String name,
+    int slots,
+    long cacheQuotaBytes,
+    int cpus,
+    Optional<String> advertise,
+    PortRange ports) {
+  // Where to listen, but nowhere to connect to.
+  private static final Set<String> WILDCARDS = Set.of("0.0.0.0", "::");
   private static final Pattern NAME = Pattern.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,62}");
 
   public WorkerConfig {
@@ -29,6 +43,16 @@ public record WorkerConfig(
     if (cpus < 0) {
       throw new IllegalArgumentException("--cpus: " + cpus + "; expected 1 or more");
     }
+    advertise.ifPresent(
+        host -> {
+          if (!TokenText.isHost(host) || WILDCARDS.contains(host)) {
+            throw new IllegalArgumentException(
+                "--advertise: '"
+                    + host
+                    + "'; expected a name or address of this machine that other workers reach,"
+                    + " without a port");
+          }
+        });
     if (cacheQuotaBytes <= 0) {
       throw new IllegalArgumentException("--cache-quota: expected more than 0");
     }

@@ -45,6 +45,9 @@ final class AttemptOutbox {
   private static final Duration ARTIFACT_LIMIT = Duration.ofMinutes(10);
   private static final long TRAINER_EXIT_SECONDS = 10;
 
+  /** As long as it takes: the lease bounds it. */
+  static final Duration UNHURRIED = Duration.ofDays(1);
+
   /** Hears how it gets on; called by the executor given. */
   interface Listener {
     void onBegun();
@@ -54,8 +57,11 @@ final class AttemptOutbox {
     /** The attempt has ended and the lease is given back: the last call. */
     void onEnded(String how);
 
-    /** The term is over, or the coordinator refuses: the last call. */
+    /** A write was refused because the term is over: the last call. */
     void onTermOver(String why);
+
+    /** The coordinator refuses a write for another reason: the last call. */
+    void onRefused(String why);
   }
 
   /**
@@ -65,12 +71,14 @@ final class AttemptOutbox {
    * @param artifacts files by name
    * @param points the last ones; those of uncommitted snapshots come before them
    * @param trainerGone completes when the trainer has printed its last
+   * @param logLimit how long to wait for the log to arrive before the end is told
    */
   record Ending(
       FinishAttemptRequest request,
       Map<String, Path> artifacts,
       List<MetricPoint> points,
-      Future<?> trainerGone) {}
+      Future<?> trainerGone,
+      Duration logLimit) {}
 
   private final Coordinator coordinator;
   private final ObjectTransfer transfer;
@@ -141,15 +149,20 @@ final class AttemptOutbox {
         // One after the other.
       }
     } catch (CoordinatorException e) {
-      if (e.kind() != CoordinatorException.Kind.TERM_OVER) {
-        log.error("{}: the coordinator refuses: {}", lease, e.getMessage());
+      String why = String.valueOf(e.getMessage());
+      if (e.kind() == CoordinatorException.Kind.TERM_OVER) {
+        events.execute(() -> listener.onTermOver(why));
+      } else {
+        log.error("{}: the coordinator refuses: {}", lease, why);
+        events.execute(() -> listener.onRefused(why));
       }
-      events.execute(() -> listener.onTermOver(String.valueOf(e.getMessage())));
     } catch (InterruptedException e) {
       // stop()
     } catch (RuntimeException e) {
       log.error("{}: a bug in the worker; the attempt is dropped", lease, e);
-      events.execute(() -> listener.onTermOver("a bug in the worker: " + e));
+      events.execute(() -> listener.onRefused("a bug in the worker: " + e));
+    } finally {
+      deleteWaiting();
     }
   }
 
@@ -174,7 +187,11 @@ final class AttemptOutbox {
       return true;
     }
     if (snapshot.isPresent()) {
-      return commit(snapshot.get());
+      try {
+        return commit(snapshot.get());
+      } finally {
+        delete(snapshot.get().file());
+      }
     }
     if (end != null) {
       finish(end);
@@ -207,7 +224,7 @@ final class AttemptOutbox {
         break;
       }
       if (snapshot.stopped()) {
-        flushLogs();
+        flushLogs(UNHURRIED);
       }
       try {
         CommitCheckpointRequest request = commitRequest(snapshot, upload.get());
@@ -218,7 +235,6 @@ final class AttemptOutbox {
             });
         committedStep = snapshot.step();
         log.info("{}: checkpoint at step {} committed", lease, snapshot.step());
-        delete(snapshot.file());
         events.execute(() -> listener.onCommitted(snapshot.step()));
         if (snapshot.stopped()) {
           events.execute(() -> listener.onEnded("handed over at step " + snapshot.step()));
@@ -231,7 +247,6 @@ final class AttemptOutbox {
         log.warn("{}: the upload did not arrive whole: {}", lease, e.getMessage());
       }
     }
-    delete(snapshot.file());
     if (!snapshot.stopped()) {
       synchronized (this) {
         snapshots.giveUp(snapshot);
@@ -257,7 +272,7 @@ final class AttemptOutbox {
 
   // Nothing was trained since the last commit, or it cannot be stored.
   private void release(Snapshot snapshot) throws CoordinatorException, InterruptedException {
-    flushLogs();
+    flushLogs(UNHURRIED);
     FinishAttemptRequest request =
         FinishAttemptRequest.newBuilder()
             .setLease(lease.ref())
@@ -298,7 +313,7 @@ final class AttemptOutbox {
     } catch (ExecutionException | TimeoutException e) {
       log.warn("{}: the trainer has finished but does not exit", lease);
     }
-    flushLogs();
+    flushLogs(end.logLimit());
     send(request.build());
   }
 
@@ -391,10 +406,18 @@ final class AttemptOutbox {
     }
   }
 
-  private void flushLogs() throws InterruptedException {
+  private void flushLogs(Duration limit) throws InterruptedException {
     if (logs.isPresent()) {
-      logs.get().flush();
+      logs.get().flush(limit);
     }
+  }
+
+  private void deleteWaiting() {
+    Optional<Snapshot> waiting;
+    synchronized (this) {
+      waiting = snapshots.take();
+    }
+    waiting.ifPresent(snapshot -> delete(snapshot.file()));
   }
 
   private synchronized String reason() {

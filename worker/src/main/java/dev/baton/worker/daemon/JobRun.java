@@ -2,6 +2,7 @@ package dev.baton.worker.daemon;
 
 import dev.baton.v1.Assignment;
 import dev.baton.v1.AttemptOutcome;
+import dev.baton.v1.BeginAttemptRequest;
 import dev.baton.v1.Checkpoint;
 import dev.baton.v1.CheckpointCommitted;
 import dev.baton.v1.CheckpointNow;
@@ -10,45 +11,63 @@ import dev.baton.v1.Deadline;
 import dev.baton.v1.FinishAttemptRequest;
 import dev.baton.v1.Finished;
 import dev.baton.v1.Go;
+import dev.baton.v1.GroupReady;
+import dev.baton.v1.Halt;
 import dev.baton.v1.MetricPoint;
 import dev.baton.v1.Prepared;
 import dev.baton.v1.ProgressReport;
 import dev.baton.v1.SnapshotWritten;
 import dev.baton.v1.StepProgress;
 import dev.baton.v1.TrainerFailed;
+import dev.baton.v1.TrainerGroupBroken;
+import dev.baton.v1.TrainerGroupFormed;
 import dev.baton.v1.TrainerMessage;
+import dev.baton.v1.WorkerMessage;
 import dev.baton.worker.cache.Trees;
+import dev.baton.worker.config.PortRange;
 import dev.baton.worker.lease.HeldLease;
+import dev.baton.worker.lease.Loop;
 import dev.baton.worker.process.ExitClassifier;
 import dev.baton.worker.process.TrainerExit;
 import dev.baton.worker.process.TrainerProcess;
 import dev.baton.worker.process.TrainerSetting;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutorService;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * One job on this worker, from the first preparation to its end here. It is prepared (data,
- * checkpoint, a trainer with the state restored) with or without a lease; once there are both a
- * lease and a prepared trainer, it goes. Runs on the loop.
+ * One rank of a job on this worker, from the first preparation to its end here. It is prepared
+ * (data, checkpoint, a trainer with the state restored) with or without a lease; once there are
+ * both a lease and a prepared trainer, it goes: at once, or where the job may have several replicas
+ * once the group of its term stands. Such a trainer keeps its state from term to term. Runs on the
+ * loop.
  */
-final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
+final class JobRun implements TrainerProcess.Listener {
   private static final Logger log = LoggerFactory.getLogger(JobRun.class);
 
   private static final long FAILED_EXIT_NANOS = 3_000_000_000L;
+  // The other ranks wait for the news of this one's end.
+  private static final Duration LAST_LINES = Duration.ofMillis(50);
+  private static final long RELEASE_NANOS = 5_000_000_000L;
+  private static final int RELEASE_CHECKS = 6;
 
   private enum State {
     /** The {@link Preparation} is under way, or all of it is done that was asked for. */
     PREPARING,
     /** It waits for a lease. */
     PREPARED,
+    /** No group stands: the trainer comes to that of this term, or waits for the next term. */
+    JOINING,
     TRAINING,
     /** Asked to stop at the next step; its last snapshot is on its way. */
     HANDING_OVER,
@@ -68,21 +87,35 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
     /** It has made its first step, or a later one. */
     void onStep(JobRun run);
 
-    void report(ProgressReport report);
+    /** Tells the coordinator, where a session stands. */
+    void say(WorkerMessage message);
+
+    /** Has the coordinator say which leases still stand. */
+    void askForLeases();
   }
 
-  /** What runs share. */
+  /**
+   * What runs share.
+   *
+   * @param storePorts where rank 0 of a gang may listen
+   */
   record Context(
       SpareTrainers trainers,
       Stager stager,
       Outboxes outboxes,
-      dev.baton.worker.lease.Loop loop,
-      java.util.concurrent.ExecutorService io,
+      Loop loop,
+      ExecutorService io,
+      PortRange storePorts,
       long stallNanos) {}
 
   /** Makes what tells the coordinator. */
   interface Outboxes {
-    LogShipper logs(HeldLease lease, TrainerProcess trainer);
+    /**
+     * Makes what ships the log.
+     *
+     * @param from where in the trainer's output the term's log begins
+     */
+    LogShipper logs(HeldLease lease, TrainerProcess trainer, long from);
 
     AttemptOutbox outbox(
         HeldLease lease, Optional<LogShipper> logs, AttemptOutbox.Listener listener);
@@ -95,14 +128,12 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
   private final Path dir;
   private final Preparation preparation;
   private final Watchdog watchdog;
-  private final ProgressReporter progress;
 
   private State state = State.PREPARING;
-  private @Nullable HeldLease lease;
-  private @Nullable LogShipper logs;
-  private @Nullable AttemptOutbox outbox;
-  private boolean stopSnapshot;
-  private @Nullable String handOverReason;
+  private @Nullable Attempt attempt;
+  // Whether its state is more than what was restored: it has been part of a group.
+  private boolean trained;
+  private long logFrom;
   private @Nullable TrainerFailed failure;
 
   JobRun(Context context, Owner owner, Assignment assignment, TrainerSetting setting, Path dir) {
@@ -113,12 +144,10 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
     this.dir = dir;
     this.preparation = new Preparation(context, this, assignment, setting, dir);
     this.watchdog = new Watchdog(context.loop(), context.stallNanos());
-    this.progress = new ProgressReporter(context.loop(), this::report);
   }
 
   /** Begins to prepare; with a lease, to go as soon as it is prepared. */
-  void start(Optional<HeldLease> granted) {
-    granted.ifPresent(this::grant);
+  void start() {
     preparation.start();
   }
 
@@ -136,7 +165,7 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
   }
 
   Optional<HeldLease> lease() {
-    return Optional.ofNullable(lease);
+    return Optional.ofNullable(attempt).map(Attempt::lease);
   }
 
   boolean isPrepared() {
@@ -146,10 +175,13 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
   /** Whether a trainer is on its way, and the machine better left alone. */
   boolean isStarting() {
     return (state == State.PREPARING && preparation.isUnderWay())
-        || (lease != null && !progress.reported());
+        || (attempt != null && !attempt.reported());
   }
 
-  /** Whether what was prepared is what this offer or preparation wants. */
+  /**
+   * Whether what was prepared is what this offer or preparation wants; which rank it will be, in
+   * which group, makes no difference.
+   */
   boolean fits(Assignment wanted) {
     return state != State.OVER
         && state != State.ENDING
@@ -158,7 +190,9 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
         && assignment.getDatasetsList().equals(wanted.getDatasetsList())
         && assignment.getStageOnly() == wanted.getStageOnly()
         && assignment.getJoins() == wanted.getJoins()
-        && (wanted.getStageOnly() || newest(assignment).equals(newest(wanted)));
+        && (wanted.getStageOnly()
+            || wanted.getJoins()
+            || newest(assignment).equals(newest(wanted)));
   }
 
   private static String newest(Assignment assignment) {
@@ -169,49 +203,141 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
   }
 
   /** There is a lease: goes as soon as it is prepared. */
-  void grant(HeldLease granted) {
-    lease = granted;
+  void grant(HeldLease granted, Assignment offered) {
+    Attempt first = newAttempt(granted, offered);
+    attempt = first;
     if (state == State.PREPARED) {
-      go(granted);
+      go(first);
     }
+  }
+
+  /**
+   * A lease follows the one that it has: the trainer goes on under it, with its state.
+   *
+   * @return false where there is no trainer that could
+   */
+  boolean carryOn(HeldLease next, Assignment offered) {
+    Attempt before = attempt;
+    if (before == null
+        || before.stopped()
+        || failure != null
+        || state == State.ENDING
+        || state == State.OVER
+        || offered.getGroup().isEmpty()) {
+      return false;
+    }
+    Optional<Long> shipped = before.close();
+    if (before.rank() == 0) {
+      logFrom = shipped.orElse(logFrom);
+    } else {
+      // What other ranks printed is in no log; should this one be rank 0 now, its log begins here.
+      logFrom = preparation.trainer().map(trainer -> trainer.output().bytes()).orElse(0L);
+    }
+    Attempt now = newAttempt(next, offered);
+    attempt = now;
+    if (state != State.PREPARING) {
+      state = State.JOINING;
+      // Where the group has grown nobody is lost, and the step that is under way counts.
+      join(now, now.worldSize() <= before.worldSize());
+      onRenewed();
+    }
+    return true;
+  }
+
+  private Attempt newAttempt(HeldLease lease, Assignment offered) {
+    AttemptEvents events = new AttemptEvents();
+    Attempt created =
+        new Attempt(
+            context,
+            lease,
+            offered,
+            new Attempt.Ends(
+                context.outboxes(),
+                events,
+                message -> send(message.toBuilder()),
+                owner::say,
+                this::report));
+    events.attempt = created;
+    return created;
+  }
+
+  private static void join(Attempt member, boolean abandon) {
+    member.group().ifPresent(group -> group.join(abandon));
   }
 
   /** The lease counts for longer. */
   void onRenewed() {
-    HeldLease held = lease;
-    if (held != null && (state == State.TRAINING || state == State.HANDING_OVER)) {
+    Attempt mine = attempt;
+    if (mine != null
+        && (state == State.JOINING || state == State.TRAINING || state == State.HANDING_OVER)) {
       send(
           DaemonMessage.newBuilder()
-              .setDeadline(Deadline.newBuilder().setDeadlineNanos(held.deadlineNanos())));
-      watchdog.renewed(held);
+              .setDeadline(Deadline.newBuilder().setDeadlineNanos(mine.lease().deadlineNanos())));
+      watchdog.renewed(mine.lease());
     }
   }
 
   /** A session stands again: says how far it is. */
   void onWelcome() {
-    progress.again();
+    if (attempt != null) {
+      attempt.again();
+    }
+  }
+
+  /** Every rank of its term waits. */
+  void onGroupReady(GroupReady ready) {
+    if (attempt != null && state == State.JOINING) {
+      attempt.group().ifPresent(group -> group.onReady(ready));
+    }
   }
 
   /** Takes a checkpoint, gives the lease back with it, and is over. */
   void handOver(String reason) {
-    HeldLease held = lease;
-    if (held == null) {
+    Attempt mine = attempt;
+    if (mine == null) {
       drop("no longer to be prepared");
       return;
     }
-    if (handOverReason != null || state == State.ENDING || state == State.OVER) {
+    if (mine.handOverReason().isPresent() || state == State.ENDING || state == State.OVER) {
       return;
     }
-    handOverReason = reason;
-    log.info("{}: to be handed over ({})", held, reason);
-    if (state != State.TRAINING) {
+    mine.handOver(reason);
+    log.info("{}: to be handed over ({})", mine.lease(), reason);
+    if (!trained) {
       // No step was made: what there is, the next one has too.
-      end(ending(AttemptOutcome.ATTEMPT_OUTCOME_RELEASED, reason));
-      return;
+      end(mine, AttemptOutcome.ATTEMPT_OUTCOME_RELEASED, reason, mine.inGang());
+    } else if (state == State.TRAINING && mine.rank() == 0) {
+      stopAtNextStep();
+    } else {
+      releaseUnlessTaken(mine, reason, mine.lastStep(), RELEASE_CHECKS);
     }
+  }
+
+  private void stopAtNextStep() {
     state = State.HANDING_OVER;
     watchdog.restart();
     checkpoint(true);
+  }
+
+  // A place in a gang is the coordinator's to take away: the others go on without it, or rank 0
+  // hands the job over first, while which no step is made. Where nothing of that happens it is
+  // given back.
+  private void releaseUnlessTaken(Attempt mine, String reason, long stepThen, int checksLeft) {
+    context
+        .loop()
+        .schedule(
+            RELEASE_NANOS,
+            () -> {
+              if (attempt != mine || (state != State.JOINING && state != State.TRAINING)) {
+                return;
+              }
+              boolean goesOn = state == State.TRAINING && mine.lastStep() > stepThen;
+              if (goesOn || checksLeft <= 1) {
+                end(mine, AttemptOutcome.ATTEMPT_OUTCOME_RELEASED, reason, true);
+              } else {
+                releaseUnlessTaken(mine, reason, mine.lastStep(), checksLeft - 1);
+              }
+            });
   }
 
   /** Takes a checkpoint and goes on. */
@@ -225,6 +351,13 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
     send(DaemonMessage.newBuilder().setCheckpointNow(CheckpointNow.newBuilder().setStop(stop)));
   }
 
+  /** A checkpoint of that step is committed, by this worker or by another that holds rank 0. */
+  void onCommitted(long step) {
+    send(
+        DaemonMessage.newBuilder()
+            .setCheckpointCommitted(CheckpointCommitted.newBuilder().setStep(step)));
+  }
+
   private void send(DaemonMessage.Builder message) {
     preparation.trainer().ifPresent(trainer -> trainer.send(message.build()));
   }
@@ -234,25 +367,26 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
     if (state == State.OVER) {
       return;
     }
-    if (lease != null) {
-      lease.end();
-      log.info("{}: dropped ({})", lease, why);
-    }
+    lease().ifPresent(lease -> log.info("{}: dropped ({})", lease, why));
     over(why);
   }
 
   /** To be called once a second: pauses and stalls. */
   void check() {
-    HeldLease held = lease;
-    boolean shouldStep = state == State.TRAINING || (state == State.HANDING_OVER && !stopSnapshot);
-    if (held != null && shouldStep && failure == null) {
-      preparation.trainer().ifPresent(trainer -> watchdog.check(held, trainer));
+    Attempt mine = attempt;
+    if (mine == null || failure != null || mine.stopped()) {
+      return;
+    }
+    if (state == State.JOINING || state == State.TRAINING || state == State.HANDING_OVER) {
+      // Who waits for others does not stall: collectives have a limit of their own.
+      boolean alone = state != State.JOINING && !mine.inGang();
+      preparation.trainer().ifPresent(trainer -> watchdog.check(mine.lease(), trainer, alone));
     }
   }
 
   /** The {@link Preparation} has failed. */
   void onUnprepared(AttemptOutcome outcome, String message) {
-    fail(outcome, message);
+    fail(outcome, message, false);
   }
 
   @Override
@@ -266,9 +400,16 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
       case SNAPSHOT -> onSnapshot(message.getSnapshot());
       case FINISHED -> onFinished(message.getFinished());
       case FAILED -> onFailed(message.getFailed());
-      case READY, GROUP_WAITING, GROUP_FORMED, GROUP_BROKEN, MESSAGE_NOT_SET ->
+      case GROUP_WAITING -> group().ifPresent(group -> group.onWaiting(message.getGroupWaiting()));
+      case GROUP_FORMED -> onGroupFormed(message.getGroupFormed());
+      case GROUP_BROKEN -> onGroupBroken(message.getGroupBroken());
+      case READY, MESSAGE_NOT_SET ->
           log.debug("job {}: the trainer says {}", jobId(), message.getMessageCase());
     }
+  }
+
+  private Optional<GroupMember> group() {
+    return Optional.ofNullable(attempt).flatMap(Attempt::group);
   }
 
   private void onPrepared(Prepared what) {
@@ -282,75 +423,150 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
       return;
     }
     state = State.PREPARED;
-    if (lease != null) {
-      go(lease);
+    if (attempt != null) {
+      go(attempt);
     } else {
       owner.onPrepared(this);
     }
   }
 
   // Nothing may stand between the grant and this: it is what a job waits for that lost its worker.
-  private void go(HeldLease held) {
-    state = State.TRAINING;
-    // Sent before the first step is made; its reports wait for the answer.
-    openOutbox(held).begin(preparation.beginning().setLease(held.ref()).build());
-    send(DaemonMessage.newBuilder().setGo(Go.newBuilder().setDeadlineNanos(held.deadlineNanos())));
+  private void go(Attempt mine) {
+    mine.beginsAt(preparation.resumedStep());
+    if (mine.group().isPresent()) {
+      state = State.JOINING;
+      join(mine, false);
+    } else {
+      state = State.TRAINING;
+      trained = true;
+      // Sent before the first step is made; its reports wait for the answer.
+      mine.begin(preparation.trainer(), logFrom, preparation.beginning());
+    }
+    send(
+        DaemonMessage.newBuilder()
+            .setGo(Go.newBuilder().setDeadlineNanos(mine.lease().deadlineNanos())));
     watchdog.restart();
-    log.info("{}: trains from step {} on", held, preparation.resumedStep() + 1);
+    if (state == State.TRAINING) {
+      log.info("{}: trains from step {} on", mine.lease(), preparation.resumedStep() + 1);
+    }
   }
 
-  // Only now is it certain which trainer's log the attempt has.
-  private AttemptOutbox openOutbox(HeldLease held) {
-    AttemptOutbox opened = outbox;
-    if (opened == null) {
-      Optional<LogShipper> shipper =
-          preparation.trainer().map(trainer -> context.outboxes().logs(held, trainer));
-      shipper.ifPresent(LogShipper::start);
-      logs = shipper.orElse(null);
-      opened = context.outboxes().outbox(held, shipper, this);
-      outbox = opened;
+  private void onGroupFormed(TrainerGroupFormed what) {
+    Attempt mine = attempt;
+    if (mine == null
+        || state != State.JOINING
+        || !mine.group().map(group -> group.onFormed(what)).orElse(false)) {
+      return;
     }
-    return opened;
+    state = State.TRAINING;
+    mine.beginsAt(what.getStep());
+    watchdog.restart();
+    if (mine.rank() == 0) {
+      mine.begin(preparation.trainer(), logFrom, beginning(what));
+    } else {
+      mine.begun();
+    }
+    trained = true;
+    log.info(
+        "{}: trains from step {} on, as rank {} of {}",
+        mine.lease(),
+        what.getStep() + 1,
+        mine.rank(),
+        mine.worldSize());
+    if (mine.rank() == 0 && mine.handOverReason().isPresent()) {
+      stopAtNextStep();
+    }
+  }
+
+  // From the checkpoint that was restored here, unless somebody had a newer state in memory.
+  private BeginAttemptRequest.Builder beginning(TrainerGroupFormed what) {
+    BeginAttemptRequest.Builder begin =
+        preparation.beginning().setKind(what.getKind()).setTotalSteps(what.getTotalSteps());
+    if (trained || assignment.getJoins() || what.getStep() != preparation.resumedStep()) {
+      begin.clearCheckpointId().setFromMemory(true).setResumedStep(what.getStep());
+    }
+    return trained ? begin.clearDamaged() : begin;
+  }
+
+  private void onGroupBroken(TrainerGroupBroken what) {
+    if (group().map(group -> group.onBroken(what)).orElse(false) && state == State.TRAINING) {
+      state = State.JOINING;
+    }
   }
 
   private void onProgress(StepProgress what) {
-    if (state == State.TRAINING || state == State.HANDING_OVER) {
-      watchdog.report(what.getProgress());
-      progress.progress(what);
+    if (attempt == null || (state != State.TRAINING && state != State.HANDING_OVER)) {
+      return;
     }
+    watchdog.report(what.getProgress());
+    StepProgress.Builder told = what.toBuilder();
+    if (told.hasReplica() && told.getReplica().getMemoryBytes() == 0) {
+      preparation
+          .trainer()
+          .flatMap(TrainerProcess::residentBytes)
+          .ifPresent(bytes -> told.getReplicaBuilder().setMemoryBytes(bytes));
+    }
+    attempt.onProgress(told.build());
   }
 
   private void report(ProgressReport report) {
-    owner.report(report);
+    owner.say(WorkerMessage.newBuilder().setProgress(report).build());
     owner.onStep(this);
   }
 
   private void onSnapshot(SnapshotWritten what) {
-    if (outbox == null || (state != State.TRAINING && state != State.HANDING_OVER)) {
+    Attempt mine = attempt;
+    Path file = Path.of(what.getFile());
+    if (mine != null
+        && mine.snapshot(
+            new Snapshot(what.getStep(), file, what.getPointsList(), what.getStopped()))) {
       return;
     }
-    stopSnapshot |= what.getStopped();
-    outbox.snapshot(
-        new Snapshot(
-            what.getStep(), Path.of(what.getFile()), what.getPointsList(), what.getStopped()),
-        handOverReason == null ? "handed over" : handOverReason);
+    // Of an earlier term: the next one tells all points again.
+    context.io().execute(() -> delete(file));
+    if (what.getStopped() && mine != null) {
+      end(
+          mine,
+          AttemptOutcome.ATTEMPT_OUTCOME_RELEASED,
+          "it had been told to stop before its group stood",
+          mine.inGang());
+    }
+  }
+
+  private static void delete(Path file) {
+    try {
+      Files.deleteIfExists(file);
+    } catch (IOException e) {
+      log.warn("{} cannot be deleted: {}", file, e.getMessage());
+    }
   }
 
   private void onFinished(Finished what) {
-    if (state != State.TRAINING && state != State.HANDING_OVER) {
+    Attempt mine = attempt;
+    if (mine == null
+        || mine.rank() != 0
+        || (state != State.TRAINING && state != State.HANDING_OVER)) {
       return;
     }
     Map<String, Path> artifacts = new LinkedHashMap<>();
-    Path attempt = dir.resolve("attempt");
-    what.getArtifactsList().forEach(name -> artifacts.put(name, attempt.resolve(name)));
+    Path attemptDir = dir.resolve("attempt");
+    what.getArtifactsList().forEach(name -> artifacts.put(name, attemptDir.resolve(name)));
     FinishAttemptRequest request =
         FinishAttemptRequest.newBuilder()
             .setOutcome(AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED)
             .setResult(what.getResult())
             .setLastStep(what.getStep())
             .build();
-    log.info("{}: trained, {} steps", lease, what.getStep());
-    end(new AttemptOutbox.Ending(request, artifacts, what.getPointsList(), trainerExit()));
+    log.info("{}: trained, {} steps", mine.lease(), what.getStep());
+    if (mine.group().isPresent()) {
+      // It would wait for the next group.
+      send(DaemonMessage.newBuilder().setHalt(Halt.getDefaultInstance()));
+    }
+    end(
+        mine,
+        new AttemptOutbox.Ending(
+            request, artifacts, what.getPointsList(), trainerExit(), AttemptOutbox.UNHURRIED),
+        false);
   }
 
   private void onFailed(TrainerFailed what) {
@@ -363,52 +579,56 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
 
   @Override
   public void onExit(TrainerExit exit) {
-    if (state == State.OVER || state == State.ENDING || stopSnapshot) {
+    if (state == State.OVER || state == State.ENDING || (attempt != null && attempt.stopped())) {
       return;
     }
     TrainerFailed told = failure;
     if (told != null && told.getUnusableCheckpoint() && state == State.PREPARING) {
       failure = null;
+      logFrom = 0;
       preparation.restoreOlder(told.getMessage());
     } else if (told != null) {
-      fail(told.getOutcome(), told.getMessage());
+      fail(told.getOutcome(), told.getMessage(), false);
     } else if (watchdog.stall().isPresent()) {
-      fail(AttemptOutcome.ATTEMPT_OUTCOME_STALLED, watchdog.stall().get());
+      fail(AttemptOutcome.ATTEMPT_OUTCOME_STALLED, watchdog.stall().get(), false);
     } else {
       ExitClassifier.Verdict verdict = ExitClassifier.classify(exit);
-      fail(verdict.outcome(), verdict.message());
+      fail(verdict.outcome(), verdict.message(), attempt != null && attempt.inGang());
     }
   }
 
-  private void fail(AttemptOutcome outcome, String message) {
-    if (lease == null) {
+  private void fail(AttemptOutcome outcome, String message, boolean atOnce) {
+    Attempt mine = attempt;
+    if (mine == null) {
       log.warn("job {}: preparation failed: {}", jobId(), message);
       over("preparation failed: " + message);
       return;
     }
-    log.warn("{}: {}: {}", lease, outcome, message);
-    end(ending(outcome, message));
+    log.warn("{}: {}: {}", mine.lease(), outcome, message);
+    end(mine, outcome, message, atOnce);
   }
 
-  private AttemptOutbox.Ending ending(AttemptOutcome outcome, String message) {
-    return new AttemptOutbox.Ending(
-        FinishAttemptRequest.newBuilder()
-            .setOutcome(outcome)
-            .setMessage(message)
-            .setLastStep(progress.lastStep(preparation.resumedStep()))
-            .build(),
-        Map.of(),
-        List.<MetricPoint>of(),
-        CompletableFuture.completedFuture(null));
+  // At once: other ranks wait for this news. A snapshot that is on its way is of no use then, since
+  // they have newer state in memory.
+  private void end(Attempt mine, AttemptOutcome outcome, String message, boolean atOnce) {
+    AttemptOutbox.Ending ending =
+        new AttemptOutbox.Ending(
+            FinishAttemptRequest.newBuilder()
+                .setOutcome(outcome)
+                .setMessage(message)
+                .setLastStep(mine.lastStep())
+                .build(),
+            Map.of(),
+            List.<MetricPoint>of(),
+            CompletableFuture.completedFuture(null),
+            atOnce ? LAST_LINES : AttemptOutbox.UNHURRIED);
+    end(mine, ending, atOnce);
   }
 
-  private void end(AttemptOutbox.Ending ending) {
-    if (lease == null) {
-      throw new IllegalStateException("job " + jobId() + " ends without a lease");
-    }
+  private void end(Attempt mine, AttemptOutbox.Ending ending, boolean atOnce) {
     state = State.ENDING;
     preparation.halt();
-    openOutbox(lease).end(ending);
+    mine.end(preparation.trainer(), logFrom, ending, atOnce);
   }
 
   private CompletableFuture<?> trainerExit() {
@@ -418,44 +638,60 @@ final class JobRun implements TrainerProcess.Listener, AttemptOutbox.Listener {
         .orElseGet(() -> CompletableFuture.completedFuture(null));
   }
 
-  @Override
-  public void onBegun() {
-    if (lease != null) {
-      progress.begun(lease.ref());
-    }
-  }
+  /** What becomes of one attempt; what an earlier one tells late no longer counts. */
+  private final class AttemptEvents implements AttemptOutbox.Listener {
+    private @Nullable Attempt attempt;
 
-  @Override
-  public void onCommitted(long step) {
-    send(
-        DaemonMessage.newBuilder()
-            .setCheckpointCommitted(CheckpointCommitted.newBuilder().setStep(step)));
-  }
-
-  @Override
-  public void onEnded(String how) {
-    if (state != State.OVER) {
-      log.info("{}: {}", lease, how);
-      if (lease != null) {
-        lease.end();
+    @Override
+    public void onBegun() {
+      if (isCurrent() && attempt != null) {
+        attempt.begun();
       }
-      over(how);
     }
-  }
 
-  @Override
-  public void onTermOver(String why) {
-    drop(why);
+    @Override
+    public void onCommitted(long step) {
+      JobRun.this.onCommitted(step);
+    }
+
+    @Override
+    public void onEnded(String how) {
+      if (isCurrent()) {
+        log.info("{}: {}", lease().map(Object::toString).orElse(jobId()), how);
+        over(how);
+      }
+    }
+
+    @Override
+    public void onTermOver(String why) {
+      if (!isCurrent()) {
+        return;
+      }
+      if (group().isPresent() && attempt != null && state != State.ENDING) {
+        // The lease that follows it may be on its way, and continues with what is in memory.
+        attempt.closeOutbox();
+        owner.askForLeases();
+      } else {
+        drop(why);
+      }
+    }
+
+    @Override
+    public void onRefused(String why) {
+      if (isCurrent()) {
+        drop(why);
+      }
+    }
+
+    private boolean isCurrent() {
+      return state != State.OVER && attempt == JobRun.this.attempt;
+    }
   }
 
   private void over(String why) {
     state = State.OVER;
-    progress.close();
-    if (outbox != null) {
-      outbox.stop();
-    }
-    if (logs != null) {
-      logs.stop();
+    if (attempt != null) {
+      var unused = attempt.close();
     }
     preparation.close();
     var unused = trainerExit().thenRunAsync(this::deleteDir, context.io());

@@ -7,6 +7,7 @@ import dev.baton.worker.lease.CoordinatorException;
 import dev.baton.worker.lease.HeldLease;
 import dev.baton.worker.process.TrainerLog;
 import java.io.IOException;
+import java.time.Duration;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -25,15 +26,22 @@ final class LogShipper {
   private final Coordinator coordinator;
   private final HeldLease lease;
   private final TrainerLog source;
+  private final long base;
   private final Thread thread;
+  // Since base: offsets count from the term's first byte.
   private long shipped;
   private boolean ended;
   private boolean flushing;
 
-  LogShipper(Coordinator coordinator, HeldLease lease, TrainerLog source) {
+  /**
+   * @param base where in the trainer's output the term's log begins; what comes before was sent in
+   *     an earlier term, or by another rank
+   */
+  LogShipper(Coordinator coordinator, HeldLease lease, TrainerLog source, long base) {
     this.coordinator = coordinator;
     this.lease = lease;
     this.source = source;
+    this.base = base;
     this.thread = new Thread(this::run, "log-" + lease.ref().getJobId());
     this.thread.setDaemon(true);
   }
@@ -47,16 +55,24 @@ final class LogShipper {
     thread.interrupt();
   }
 
+  /** How much of the trainer's output has arrived, in this term and before. */
+  synchronized long position() {
+    return base + shipped;
+  }
+
   /**
-   * Waits until everything printed up to now has arrived, or cannot: the term is over, or the
-   * coordinator refuses it.
+   * Waits until everything printed up to now has arrived, or cannot: the term is over, the
+   * coordinator refuses it, or it takes longer than the limit.
    */
-  synchronized void flush() throws InterruptedException {
-    long goal = source.bytes();
+  synchronized void flush(Duration limit) throws InterruptedException {
+    long goal = source.bytes() - base;
+    long until = System.nanoTime() + limit.toNanos();
     flushing = true;
     notifyAll();
-    while (!ended && shipped < goal) {
-      wait();
+    long left = limit.toMillis();
+    while (!ended && shipped < goal && left > 0) {
+      wait(left);
+      left = (until - System.nanoTime()) / 1_000_000L;
     }
     flushing = false;
   }
@@ -66,7 +82,7 @@ final class LogShipper {
       while (true) {
         awaitWork();
         long from = shipped();
-        byte[] data = source.read(from, PIECE_BYTES);
+        byte[] data = source.read(base + from, PIECE_BYTES);
         if (data.length == 0) {
           continue;
         }
@@ -98,7 +114,7 @@ final class LogShipper {
     long waited = 0;
     synchronized (this) {
       while (true) {
-        long behind = source.bytes() - shipped;
+        long behind = source.bytes() - base - shipped;
         if (behind > 0 && (flushing || behind >= EAGER_BYTES || waited >= BATCH_MILLIS)) {
           return;
         }

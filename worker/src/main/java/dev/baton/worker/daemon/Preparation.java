@@ -181,8 +181,10 @@ final class Preparation {
    * @return what is wrong with it; empty where the job is prepared now
    */
   Optional<TrainerFailed> restored(Prepared what) {
+    // Who joins is given its state by the others.
+    boolean restores = !assignment.getJoins();
     long wanted = staged == null ? 0 : staged.checkpoint().map(Checkpoint::getStep).orElse(0L);
-    if (what.getResumedStep() != wanted) {
+    if (restores && what.getResumedStep() != wanted) {
       return Optional.of(
           TrainerFailed.newBuilder()
               .setOutcome(AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR)
@@ -193,7 +195,10 @@ final class Preparation {
     }
     prepared = what;
     phase = Phase.PREPARED;
-    log.info("job {}: prepared at step {}", jobId(), what.getResumedStep());
+    log.info(
+        "job {}: prepared {}",
+        jobId(),
+        restores ? "at step " + what.getResumedStep() : "to join a group");
     return Optional.empty();
   }
 

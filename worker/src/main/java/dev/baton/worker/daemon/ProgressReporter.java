@@ -9,10 +9,12 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Passes on what a trainer says of its progress: at once the first time, then five times a second
- * at most; nothing before the coordinator knows that the attempt has begun. Runs on the loop.
+ * at most; nothing before the coordinator knows that the attempt has begun. Of a rank other than 0
+ * its own part alone, once a second at most. Runs on the loop.
  */
 final class ProgressReporter {
   private static final long PROGRESS_NANOS = 200_000_000L;
+  private static final long REPLICA_NANOS = 1_000_000_000L;
 
   private final Loop loop;
   private final Consumer<ProgressReport> to;
@@ -61,12 +63,13 @@ final class ProgressReporter {
       return;
     }
     long since = loop.nanoTime() - reportedNanos;
-    if (!reported || since >= PROGRESS_NANOS) {
+    long interval = lease.getRank() == 0 ? PROGRESS_NANOS : REPLICA_NANOS;
+    if (!reported || since >= interval) {
       report();
     } else {
       due = true;
       loop.schedule(
-          PROGRESS_NANOS - since,
+          interval - since,
           () -> {
             due = false;
             report();
@@ -85,11 +88,14 @@ final class ProgressReporter {
     }
     reportedNanos = loop.nanoTime();
     reported = true;
-    to.accept(
-        ProgressReport.newBuilder()
-            .setLease(lease)
-            .setProgress(progress.getProgress())
-            .setFirstStep(progress.getFirstStep())
-            .build());
+    ProgressReport.Builder report =
+        ProgressReport.newBuilder().setLease(lease).setFirstStep(progress.getFirstStep());
+    if (lease.getRank() == 0) {
+      report.setProgress(progress.getProgress());
+    }
+    if (progress.hasReplica()) {
+      report.setReplica(progress.getReplica());
+    }
+    to.accept(report.build());
   }
 }

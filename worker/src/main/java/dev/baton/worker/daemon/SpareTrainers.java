@@ -54,6 +54,7 @@ final class SpareTrainers {
   private final Path dir;
   private final Loop loop;
   private final Executor io;
+  private final Runnable onReplicas;
   private final Set<TrainerProcess> running = new HashSet<>();
   private TrainerSetting usual;
   private @Nullable Seat spare;
@@ -62,18 +63,34 @@ final class SpareTrainers {
   private long waitNanos = FIRST_WAIT_NANOS;
   private boolean waiting;
   private String libtorch = "";
+  private boolean replicas;
 
-  SpareTrainers(TrainerCommand command, TrainerSetting usual, Path dir, Loop loop, Executor io) {
+  /**
+   * @param onReplicas called once, when it turns out that {@link #replicas}
+   */
+  SpareTrainers(
+      TrainerCommand command,
+      TrainerSetting usual,
+      Path dir,
+      Loop loop,
+      Executor io,
+      Runnable onReplicas) {
     this.command = command;
     this.usual = usual;
     this.dir = dir;
     this.loop = loop;
     this.io = io;
+    this.onReplicas = onReplicas;
   }
 
   /** libtorch's version, once a trainer has loaded it. */
   String libtorch() {
     return libtorch;
+  }
+
+  /** Whether libtorch can form groups, as far as a trainer has said. */
+  boolean replicas() {
+    return replicas;
   }
 
   /**
@@ -140,6 +157,10 @@ final class SpareTrainers {
 
   private void ready(Seat seat, TrainerMessage message) {
     libtorch = message.getReady().getLibtorch();
+    if (message.getReady().getReplicas() && !replicas) {
+      replicas = true;
+      onReplicas.run();
+    }
     waitNanos = FIRST_WAIT_NANOS;
     if (seat == spare && seat.process != null) {
       log.info(

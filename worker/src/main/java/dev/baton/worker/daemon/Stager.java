@@ -60,8 +60,8 @@ final class Stager {
   }
 
   /**
-   * Stages data sets, and unless the assignment says {@code stage_only} the newest checkpoint that
-   * is whole. Whoever gets a result releases its data sets with {@link #release}.
+   * Stages data sets, and unless the assignment says {@code stage_only} or {@code joins} the newest
+   * checkpoint that is whole. Whoever gets a result releases its data sets with {@link #release}.
    *
    * @param damaged checkpoints that are known not to be usable
    * @throws IOException where something cannot be had, after some tries; nothing is held then
@@ -89,7 +89,7 @@ final class Stager {
         datasets.add(LocalDataset.newBuilder().setDataset(dataset).setDir(at.toString()).build());
       }
       Staged result =
-          assignment.getStageOnly()
+          assignment.getStageOnly() || assignment.getJoins()
               ? new Staged(datasets, Optional.empty(), Optional.empty(), List.of())
               : withCheckpoint(assignment, dir, datasets, new ArrayList<>(damaged));
       staged = true;

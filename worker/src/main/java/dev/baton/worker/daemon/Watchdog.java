@@ -57,8 +57,12 @@ final class Watchdog {
     return Optional.ofNullable(stall);
   }
 
-  /** To be called once a second while the trainer ought to make steps. */
-  void check(HeldLease lease, TrainerProcess trainer) {
+  /**
+   * To be called once a second while the trainer ought to make steps.
+   *
+   * @param alone whether its steps are its own affair; others may be what a gang's member waits for
+   */
+  void check(HeldLease lease, TrainerProcess trainer, boolean alone) {
     if (stall != null) {
       return;
     }
@@ -67,6 +71,10 @@ final class Watchdog {
         paused = true;
         log.warn("{}: the coordinator does not answer; paused until it does", lease);
       }
+      restart();
+      return;
+    }
+    if (!alone) {
       restart();
       return;
     }

@@ -3,16 +3,20 @@ package dev.baton.worker.daemon;
 import dev.baton.transfer.ObjectTransfer;
 import dev.baton.v1.Assignment;
 import dev.baton.v1.AttemptOutcome;
+import dev.baton.v1.CheckpointKept;
 import dev.baton.v1.Draining;
 import dev.baton.v1.FinishAttemptRequest;
+import dev.baton.v1.GroupReady;
 import dev.baton.v1.Hello;
 import dev.baton.v1.JobSpec;
+import dev.baton.v1.LeaseRef;
 import dev.baton.v1.Machine;
 import dev.baton.v1.Offer;
 import dev.baton.v1.Order;
-import dev.baton.v1.ProgressReport;
+import dev.baton.v1.Probe;
 import dev.baton.v1.WorkerMessage;
 import dev.baton.worker.cache.DatasetCache;
+import dev.baton.worker.config.PortRange;
 import dev.baton.worker.lease.Coordinator;
 import dev.baton.worker.lease.CoordinatorException;
 import dev.baton.worker.lease.HeldLease;
@@ -24,14 +28,14 @@ import dev.baton.worker.process.TrainerSetting;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collection;
-import java.util.HashSet;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
+import java.util.function.Predicate;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -47,6 +51,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   public static final int PROTOCOL = 1;
 
   private static final long CHECK_NANOS = 1_000_000_000L;
+  private static final String HANDED_OVER = "handed over";
   // For an answer that usually takes milliseconds; a lease given to nobody ends by itself.
   private static final long LAST_OFFERS_NANOS = 2_000_000_000L;
 
@@ -58,6 +63,16 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
    * @param slots jobs at a time
    */
   public record Identity(String id, String name, int slots) {}
+
+  /**
+   * Where other workers reach this one, for gangs.
+   *
+   * @param advertise the name or address of this machine; empty where it cannot be reached
+   * @param probePort of the {@link ProbeListener}
+   * @param loopback names the loopback interface, which workers may share
+   * @param ports that rank 0 of a gang may listen on
+   */
+  public record Reach(String advertise, int probePort, String loopback, PortRange ports) {}
 
   /**
    * What a worker is made of.
@@ -76,12 +91,14 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
 
   private final Identity identity;
   private final Machine machine;
+  private final Reach reach;
   private final Parts parts;
   private final SpareTrainers trainers;
   private final JobRun.Context context;
   private final LeaseLoop leaseLoop;
-  // One for each job; in the order in which they came.
-  private final Map<String, JobRun> runs = new LinkedHashMap<>();
+  // In the order in which they came. A job may have several with a lease, one for each rank that is
+  // here, and one without.
+  private final List<JobRun> runs = new ArrayList<>();
   private final CompletableFuture<Void> welcomed = new CompletableFuture<>();
   private final CompletableFuture<Integer> ended = new CompletableFuture<>();
   private boolean draining;
@@ -92,9 +109,10 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   private int givingBack;
   private int directories;
 
-  public WorkerDaemon(Identity identity, Machine machine, Parts parts) {
+  public WorkerDaemon(Identity identity, Machine machine, Reach reach, Parts parts) {
     this.identity = identity;
     this.machine = machine;
+    this.reach = reach;
     this.parts = parts;
     this.trainers =
         new SpareTrainers(
@@ -103,7 +121,8 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
                 1, machine.getGpusCount() == 0 ? TrainerSetting.NO_GPU : firstGpu(machine)),
             parts.workDir().resolve("trainers"),
             parts.loop(),
-            parts.io());
+            parts.io(),
+            this::sayHelloAgain);
     this.context =
         new JobRun.Context(
             trainers,
@@ -111,6 +130,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
             this,
             parts.loop(),
             parts.io(),
+            reach.ports(),
             parts.stallNanos());
     this.leaseLoop = new LeaseLoop(parts.coordinator(), this, parts.loop());
   }
@@ -161,7 +181,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
     drainReason = reason;
     // First, so that another worker prepares while the checkpoints are written.
     announceDraining();
-    List.copyOf(runs.values()).forEach(run -> run.handOver("handed over"));
+    List.copyOf(runs).forEach(run -> run.handOver(HANDED_OVER));
   }
 
   private void announceDraining() {
@@ -194,10 +214,10 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   }
 
   private void check() {
-    List.copyOf(runs.values()).forEach(JobRun::check);
+    List.copyOf(runs).forEach(JobRun::check);
     if (leaving) {
       // Nobody to hand over to: after the deadline nothing may be written any more.
-      List.copyOf(runs.values()).stream()
+      List.copyOf(runs).stream()
           .filter(run -> run.lease().map(HeldLease::expired).orElse(true))
           .forEach(run -> run.drop("the coordinator could not be reached before the deadline"));
     }
@@ -220,19 +240,28 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
         .setMachine(declared)
         .setSlots(identity.slots())
         .setDraining(draining)
-        .setProtocol(PROTOCOL);
+        .setProtocol(PROTOCOL)
+        .setAdvertiseHost(reach.advertise())
+        .setProbePort(reach.probePort())
+        .setHostId(reach.loopback())
+        .setReplicas(trainers.replicas());
+  }
+
+  // The first session is there before the first trainer has loaded libtorch.
+  private void sayHelloAgain() {
+    leaseLoop.sayHelloAgain();
   }
 
   @Override
   public Collection<HeldLease> leases() {
     List<HeldLease> leases = new ArrayList<>();
-    runs.values().forEach(run -> run.lease().ifPresent(leases::add));
+    runs.forEach(run -> run.lease().ifPresent(leases::add));
     return leases;
   }
 
   @Override
   public List<String> preparedJobs() {
-    return runs.values().stream().filter(JobRun::isPrepared).map(JobRun::jobId).toList();
+    return runs.stream().filter(JobRun::isPrepared).map(JobRun::jobId).toList();
   }
 
   @Override
@@ -242,7 +271,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
       // Perhaps decided since Hello was sent.
       announceDraining();
     }
-    List.copyOf(runs.values()).forEach(JobRun::onWelcome);
+    List.copyOf(runs).forEach(JobRun::onWelcome);
   }
 
   @Override
@@ -257,7 +286,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
 
   @Override
   public void onRefused(CoordinatorException why) {
-    List.copyOf(runs.values()).forEach(run -> run.drop("the coordinator refuses this worker"));
+    List.copyOf(runs).forEach(run -> run.drop("the coordinator refuses this worker"));
     trainers.stop();
     ended.completeExceptionally(why);
   }
@@ -266,33 +295,93 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   public void onOffer(Offer offer, long deadlineNanos) {
     HeldLease lease = new HeldLease(offer.getLease(), deadlineNanos, parts.loop()::nanoTime);
     Assignment assignment = offer.getAssignment().toBuilder().clearStageOnly().build();
-    JobRun present = runs.get(assignment.getJobId());
-    if (present != null && present.lease().isPresent()) {
-      long term = present.lease().get().ref().getTerm();
-      if (offer.getLease().getTerm() <= term) {
-        log.warn("{}: offered again; ignored", lease);
-        return;
-      }
-      present.drop("term " + offer.getLease().getTerm() + " was offered");
-      present = null;
+    if (isOld(offer.getLease())) {
+      log.warn("{}: offered again; ignored", lease);
+      return;
     }
-    boolean fits = present != null && present.fits(assignment);
-    if (present != null && !fits) {
-      present.drop("prepared otherwise than it is offered");
+    if (offer.hasContinues()) {
+      carryOn(offer.getContinues(), lease, assignment);
+    } else {
+      begin(lease, assignment);
     }
-    Optional<String> obstacle = obstacle(assignment.getSpec(), fits);
+    leaseLoop.heartbeatNow();
+  }
+
+  // Whether this lease, or one of a later term of its job, is held.
+  private boolean isOld(LeaseRef offered) {
+    return leasesOf(offered.getJobId())
+        .anyMatch(
+            held ->
+                held.getTerm() > offered.getTerm()
+                    || (held.getTerm() == offered.getTerm()
+                        && held.getRank() == offered.getRank()));
+  }
+
+  private Stream<LeaseRef> leasesOf(String jobId) {
+    return leases().stream().map(HeldLease::ref).filter(ref -> ref.getJobId().equals(jobId));
+  }
+
+  private void carryOn(LeaseRef continued, HeldLease lease, Assignment assignment) {
+    Optional<JobRun> run = holder(continued);
+    if (run.isEmpty() || !run.get().carryOn(lease, assignment)) {
+      run.ifPresent(dead -> dead.drop("term " + lease.ref().getTerm() + " was offered"));
+      giveBack(lease, "its trainer is gone");
+      return;
+    }
+    log.info("{}: taken, goes on from term {}", lease, continued.getTerm());
+    if (draining) {
+      // The offer had crossed the word of it.
+      run.get().handOver(HANDED_OVER);
+    }
+  }
+
+  private void begin(HeldLease lease, Assignment assignment) {
+    String jobId = assignment.getJobId();
+    if (!assignment.getJoins()) {
+      // Everybody begins anew; else those that continue have offers of their own.
+      runsOf(jobId)
+          .filter(run -> run.lease().map(held -> isBefore(held, lease)).orElse(false))
+          .forEach(run -> run.drop("term " + lease.ref().getTerm() + " was offered"));
+    }
+    Optional<JobRun> prepared = preparation(jobId);
+    if (prepared.isPresent()
+        && !(prepared.get().fits(assignment) && hasItsGpu(prepared.get().setting()))) {
+      prepared.get().drop("prepared otherwise than it is offered");
+      prepared = Optional.empty();
+    }
+    Optional<String> obstacle = obstacle(assignment.getSpec(), prepared.isPresent());
     if (obstacle.isPresent()) {
       giveBack(lease, obstacle.get());
       return;
     }
-    log.info("{}: taken{}", lease, fits ? ", prepared" : "");
-    if (present != null && fits) {
-      present.grant(lease);
+    log.info("{}: taken{}", lease, prepared.isPresent() ? ", prepared" : "");
+    if (prepared.isPresent()) {
+      prepared.get().grant(lease, assignment);
     } else {
       makeWay();
-      create(assignment).start(Optional.of(lease));
+      JobRun run = create(assignment);
+      run.grant(lease, assignment);
+      run.start();
     }
-    leaseLoop.heartbeatNow();
+  }
+
+  private static boolean isBefore(HeldLease held, HeldLease offered) {
+    return held.ref().getTerm() < offered.ref().getTerm();
+  }
+
+  private Stream<JobRun> runsOf(String jobId) {
+    return List.copyOf(runs).stream().filter(run -> run.jobId().equals(jobId));
+  }
+
+  // The one without a lease.
+  private Optional<JobRun> preparation(String jobId) {
+    return runsOf(jobId).filter(run -> run.lease().isEmpty()).findFirst();
+  }
+
+  private Optional<JobRun> holder(LeaseRef lease) {
+    return runs.stream()
+        .filter(run -> run.lease().map(held -> held.ref().equals(lease)).orElse(false))
+        .findFirst();
   }
 
   // Why an offer cannot be taken.
@@ -341,27 +430,25 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
 
   @Override
   public void onPrepare(Assignment assignment) {
-    JobRun present = runs.get(assignment.getJobId());
+    String jobId = assignment.getJobId();
+    Optional<JobRun> present = preparation(jobId);
+    boolean held = leasesOf(jobId).findAny().isPresent();
     if (draining
-        || (present != null && (present.lease().isPresent() || present.fits(assignment)))) {
+        || (held && !assignment.getJoins())
+        || present.map(run -> run.fits(assignment)).orElse(false)) {
       return;
     }
     Optional<TrainerSetting> setting = setting(assignment.getSpec());
     if (setting.isEmpty()) {
-      log.info("job {}: no GPU is free to prepare it on", assignment.getJobId());
+      log.info("job {}: no GPU is free to prepare it on", jobId);
       return;
     }
-    if (present != null) {
-      present.drop("to be prepared anew");
-    }
+    present.ifPresent(run -> run.drop("to be prepared anew"));
     if (!assignment.getStageOnly()) {
       makeWay();
     }
-    log.info(
-        "job {}: to be {}",
-        assignment.getJobId(),
-        assignment.getStageOnly() ? "staged" : "prepared");
-    create(assignment).start(Optional.empty());
+    log.info("job {}: to be {}", jobId, assignment.getStageOnly() ? "staged" : "prepared");
+    create(assignment).start();
     if (assignment.getStageOnly()) {
       trainers.expect(setting.get());
     }
@@ -369,7 +456,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
 
   // As many trainers with jobs as slots, and no more: the oldest preparation goes.
   private void makeWay() {
-    List<JobRun> holders = runs.values().stream().filter(JobRun::hasTrainer).toList();
+    List<JobRun> holders = runs.stream().filter(JobRun::hasTrainer).toList();
     if (holders.size() >= identity.slots()) {
       holders.stream()
           .filter(run -> run.lease().isEmpty())
@@ -386,26 +473,23 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
             assignment,
             setting(assignment.getSpec()).orElseThrow(),
             parts.workDir().resolve("attempts").resolve(Integer.toString(++directories)));
-    runs.put(assignment.getJobId(), run);
+    runs.add(run);
     return run;
   }
 
   @Override
   public void onUnprepare(String jobId) {
-    JobRun run = runs.get(jobId);
-    if (run != null && run.lease().isEmpty()) {
-      run.drop("no longer to be prepared");
-    }
+    preparation(jobId).ifPresent(run -> run.drop("no longer to be prepared"));
   }
 
   @Override
   public void onOrder(Order order) {
     switch (order.getKind()) {
       case ORDER_KIND_CANCEL ->
-          ordered(order).ifPresent(run -> run.drop(reason(order, "cancelled")));
+          holder(order.getLease()).ifPresent(run -> run.drop(reason(order, "cancelled")));
       case ORDER_KIND_HAND_OVER ->
-          ordered(order).ifPresent(run -> run.handOver(reason(order, "handed over")));
-      case ORDER_KIND_CHECKPOINT_NOW -> ordered(order).ifPresent(JobRun::checkpointNow);
+          holder(order.getLease()).ifPresent(run -> run.handOver(reason(order, HANDED_OVER)));
+      case ORDER_KIND_CHECKPOINT_NOW -> holder(order.getLease()).ifPresent(JobRun::checkpointNow);
       case ORDER_KIND_DRAIN -> drain(reason(order, "the coordinator says so"));
       case ORDER_KIND_UNSPECIFIED, UNRECOGNIZED ->
           log.warn("an order that this version does not know: {}", order.getKindValue());
@@ -416,16 +500,27 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
     return order.getReason().isEmpty() ? otherwise : order.getReason();
   }
 
-  private Optional<JobRun> ordered(Order order) {
-    return runs.values().stream()
-        .filter(run -> run.lease().map(l -> l.ref().equals(order.getLease())).orElse(false))
-        .findFirst();
+  @Override
+  public void onGroupReady(GroupReady ready) {
+    holder(ready.getLease()).ifPresent(run -> run.onGroupReady(ready));
+  }
+
+  @Override
+  public void onCheckpointKept(CheckpointKept kept) {
+    holder(kept.getLease()).ifPresent(run -> run.onCommitted(kept.getStep()));
+  }
+
+  @Override
+  public void onProbe(Probe probe) {
+    var unused =
+        PeerProbe.all(probe, parts.io())
+            .thenAcceptAsync(
+                result -> say(WorkerMessage.newBuilder().setProbeResult(result).build()),
+                parts.loop());
   }
 
   private Optional<JobRun> run(HeldLease lease) {
-    return runs.values().stream()
-        .filter(run -> run.lease().map(l -> l == lease).orElse(false))
-        .findFirst();
+    return runs.stream().filter(run -> run.lease().map(l -> l == lease).orElse(false)).findFirst();
   }
 
   // The runs.
@@ -443,7 +538,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
 
   @Override
   public void onOver(JobRun run, String why) {
-    runs.remove(run.jobId(), run);
+    runs.remove(run);
     if (leaving) {
       leaveIfIdle();
       return;
@@ -455,19 +550,24 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
 
   // A new spare takes more than a second of a processor: never while a job is on its way.
   private void replenish() {
-    if (!leaving && runs.values().stream().noneMatch(JobRun::isStarting)) {
+    if (!leaving && runs.stream().noneMatch(JobRun::isStarting)) {
       trainers.replenish();
     }
   }
 
   @Override
-  public void report(ProgressReport report) {
-    leaseLoop.send(WorkerMessage.newBuilder().setProgress(report).build());
+  public void say(WorkerMessage message) {
+    leaseLoop.send(message);
   }
 
   @Override
-  public LogShipper logs(HeldLease lease, TrainerProcess trainer) {
-    return new LogShipper(parts.coordinator(), lease, trainer.output());
+  public void askForLeases() {
+    leaseLoop.heartbeatNow();
+  }
+
+  @Override
+  public LogShipper logs(HeldLease lease, TrainerProcess trainer, long from) {
+    return new LogShipper(parts.coordinator(), lease, trainer.output(), from);
   }
 
   @Override
@@ -487,15 +587,31 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
     if (!wantsGpu) {
       return Optional.of(new TrainerSetting(threads, TrainerSetting.NO_GPU));
     }
-    Set<Integer> taken = new HashSet<>();
-    runs.values().stream()
-        .filter(run -> run.lease().isPresent())
-        .forEach(run -> taken.add(run.setting().gpu()));
+    // One that no other trainer uses, or one that only a preparation does.
+    Set<Integer> used = gpus(JobRun::hasTrainer);
+    return freeGpu(used)
+        .or(() -> freeGpu(gpus(run -> run.lease().isPresent())))
+        .map(index -> new TrainerSetting(threads, index));
+  }
+
+  private Optional<Integer> freeGpu(Set<Integer> taken) {
     return machine.getGpusList().stream()
         .map(gpu -> gpu.getIndex())
         .filter(index -> !taken.contains(index))
-        .findFirst()
-        .map(index -> new TrainerSetting(threads, index));
+        .findFirst();
+  }
+
+  private Set<Integer> gpus(Predicate<JobRun> which) {
+    return runs.stream()
+        .filter(which)
+        .map(run -> run.setting().gpu())
+        .collect(Collectors.toUnmodifiableSet());
+  }
+
+  // Whether no lease uses the GPU of a preparation.
+  private boolean hasItsGpu(TrainerSetting setting) {
+    return setting.gpu() == TrainerSetting.NO_GPU
+        || !gpus(run -> run.lease().isPresent()).contains(setting.gpu());
   }
 
   private static int firstGpu(Machine machine) {

@@ -1,13 +1,16 @@
 package dev.baton.worker.lease;
 
 import dev.baton.v1.Assignment;
+import dev.baton.v1.CheckpointKept;
 import dev.baton.v1.CoordinatorMessage;
+import dev.baton.v1.GroupReady;
 import dev.baton.v1.Heartbeat;
 import dev.baton.v1.HeartbeatReply;
 import dev.baton.v1.Hello;
 import dev.baton.v1.LeaseRef;
 import dev.baton.v1.Offer;
 import dev.baton.v1.Order;
+import dev.baton.v1.Probe;
 import dev.baton.v1.Welcome;
 import dev.baton.v1.WorkerMessage;
 import java.util.ArrayList;
@@ -60,6 +63,12 @@ public final class LeaseLoop {
     void onUnprepare(String jobId);
 
     void onOrder(Order order);
+
+    void onGroupReady(GroupReady ready);
+
+    void onCheckpointKept(CheckpointKept kept);
+
+    void onProbe(Probe probe);
 
     /** The coordinator will not have this worker; there is no second try. */
     void onRefused(CoordinatorException why);
@@ -185,6 +194,19 @@ public final class LeaseLoop {
     }
   }
 
+  /** What Hello says has changed: says it in a new session, which replaces the one there is. */
+  public void sayHelloAgain() {
+    Current replaced = current;
+    if (stopped || replaced == null) {
+      // The next one says it.
+      return;
+    }
+    connect();
+    if (replaced.session != null) {
+      replaced.session.cancel();
+    }
+  }
+
   private void connect() {
     if (stopped) {
       return;
@@ -257,8 +279,10 @@ public final class LeaseLoop {
       case UNPREPARE -> holder.onUnprepare(message.getUnprepare().getJobId());
       case ORDER -> holder.onOrder(message.getOrder());
       case RESTARTING -> log.info("the coordinator restarts; training goes on");
-      case GROUP_READY, CHECKPOINT_KEPT, PROBE, MESSAGE_NOT_SET ->
-          log.warn("a message of a kind that this version does not know");
+      case GROUP_READY -> holder.onGroupReady(message.getGroupReady());
+      case CHECKPOINT_KEPT -> holder.onCheckpointKept(message.getCheckpointKept());
+      case PROBE -> holder.onProbe(message.getProbe());
+      case MESSAGE_NOT_SET -> log.warn("a message of a kind that this version does not know");
     }
   }
 

@@ -5,10 +5,6 @@ import static dev.baton.worker.testing.FakeTrainer.job;
 import static dev.baton.worker.testing.FakeTrainer.weights;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.baton.rpc.Access;
-import dev.baton.rpc.Channels;
-import dev.baton.rpc.HostPort;
-import dev.baton.rpc.Pin;
 import dev.baton.v1.Assignment;
 import dev.baton.v1.AttemptOutcome;
 import dev.baton.v1.BeginAttemptRequest;
@@ -20,25 +16,15 @@ import dev.baton.v1.Dataset;
 import dev.baton.v1.DatasetFile;
 import dev.baton.v1.FinishAttemptRequest;
 import dev.baton.v1.LeaseRef;
-import dev.baton.v1.Machine;
 import dev.baton.v1.OrderKind;
 import dev.baton.v1.Resources;
 import dev.baton.v1.Unprepare;
-import dev.baton.worker.cache.DatasetCache;
-import dev.baton.worker.grpc.GrpcCoordinator;
-import dev.baton.worker.natives.NativeLibraries;
-import dev.baton.worker.process.TrainerCommand;
 import dev.baton.worker.testing.FakeCoordinator;
-import dev.baton.worker.testing.FakeTrainer;
-import io.grpc.ManagedChannel;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Clock;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.LongStream;
 import java.util.stream.Stream;
@@ -54,53 +40,22 @@ class WorkerDaemonTest {
   private static final long NONE = 0;
 
   @TempDir Path dir;
+  private TestWorker worker;
   private FakeCoordinator coordinator;
-  private ManagedChannel channel;
-  private ExecutorService io;
   private ThreadLoop loop;
   private WorkerDaemon daemon;
 
   @BeforeEach
   void start() throws Exception {
-    coordinator = new FakeCoordinator(100, 2_000);
-    channel = Channels.open(coordinator.address(), FakeCoordinator.TOKEN);
-    io = Executors.newCachedThreadPool();
-    loop = new ThreadLoop();
-    daemon =
-        new WorkerDaemon(
-            new WorkerDaemon.Identity("worker-1", "w1", 1),
-            Machine.newBuilder().setCpus(2).build(),
-            new WorkerDaemon.Parts(
-                new GrpcCoordinator(
-                    channel,
-                    new Access(
-                        HostPort.parse(coordinator.address()), Pin.PLAIN, FakeCoordinator.TOKEN)),
-                coordinator.store,
-                new DatasetCache(dir, 1 << 20, Clock.systemUTC()),
-                new TrainerCommand(
-                    Path.of(System.getProperty("java.home"), "bin", "java"),
-                    System.getProperty("java.class.path"),
-                    FakeTrainer.class.getName(),
-                    64 << 20,
-                    64 << 20,
-                    NativeLibraries.onClassPath(List.of())),
-                dir,
-                loop,
-                io,
-                TimeUnit.SECONDS.toNanos(2)));
-    daemon.start();
-    daemon.welcomed().get(30, TimeUnit.SECONDS);
+    worker = new TestWorker(dir, 1);
+    coordinator = worker.coordinator;
+    loop = worker.loop;
+    daemon = worker.daemon;
   }
 
   @AfterEach
   void stop() throws Exception {
-    coordinator.store.hold(false);
-    daemon.leave("the test is over");
-    daemon.ended().get(30, TimeUnit.SECONDS);
-    channel.shutdownNow();
-    loop.close();
-    io.shutdown();
-    coordinator.close();
+    worker.close();
   }
 
   @Test
@@ -388,9 +343,10 @@ class WorkerDaemonTest {
     await("trains", () -> reportedStep() >= 20);
     coordinator.breakStream();
     assertThat(finished(1).getResult().getWeightsSha256()).isEqualTo(weights(200));
-    assertThat(coordinator.copy(coordinator.hellos)).hasSize(2);
-    assertThat(coordinator.copy(coordinator.hellos).get(1).getSession()).isEqualTo(2);
-    assertThat(coordinator.copy(coordinator.hellos).get(1).getLeasesCount()).isEqualTo(1);
+    // The first said nothing of gangs yet.
+    assertThat(coordinator.copy(coordinator.hellos)).hasSize(3);
+    assertThat(coordinator.copy(coordinator.hellos).get(2).getSession()).isEqualTo(3);
+    assertThat(coordinator.copy(coordinator.hellos).get(2).getLeasesCount()).isEqualTo(1);
     assertThat(coordinator.copy(coordinator.begun)).hasSize(1);
     assertThat(coordinator.refusals).isEmpty();
   }
@@ -630,11 +586,7 @@ class WorkerDaemonTest {
   }
 
   private int entries(String folder) {
-    try (Stream<Path> children = Files.list(dir.resolve(folder))) {
-      return (int) children.count();
-    } catch (IOException e) {
-      return 0;
-    }
+    return worker.entries(folder);
   }
 
   private Path only(String folder) throws IOException {

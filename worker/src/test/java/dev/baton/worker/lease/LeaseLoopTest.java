@@ -5,18 +5,21 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.baton.v1.AppendLogRequest;
 import dev.baton.v1.Assignment;
 import dev.baton.v1.BeginAttemptRequest;
+import dev.baton.v1.CheckpointKept;
 import dev.baton.v1.CommitCheckpointRequest;
 import dev.baton.v1.CoordinatorMessage;
 import dev.baton.v1.CreateDownloadRequest;
 import dev.baton.v1.CreateUploadRequest;
 import dev.baton.v1.DownloadTicket;
 import dev.baton.v1.FinishAttemptRequest;
+import dev.baton.v1.GroupReady;
 import dev.baton.v1.Heartbeat;
 import dev.baton.v1.HeartbeatReply;
 import dev.baton.v1.Hello;
 import dev.baton.v1.LeaseRef;
 import dev.baton.v1.Offer;
 import dev.baton.v1.Order;
+import dev.baton.v1.Probe;
 import dev.baton.v1.UploadTicket;
 import dev.baton.v1.Welcome;
 import dev.baton.v1.WorkerMessage;
@@ -128,6 +131,25 @@ class LeaseLoopTest {
                 .build());
     loop.run();
     assertThat(holder.offerDeadlines).containsExactly(sent + LEASE_NANOS - MARGIN_NANOS);
+  }
+
+  @Test
+  void whatHelloSaysAnewIsSaidInASessionThatReplacesTheOneThereIs() {
+    leases.sayHelloAgain();
+    assertThat(streams.opened).hasSize(2);
+    assertThat(streams.opened.get(0).cancelled).isTrue();
+    welcome();
+    HeldLease lease = holder.hold(1, loop);
+    Stream replaced = streams.last();
+    leases.sayHelloAgain();
+    assertThat(streams.last().hello().getSession()).isEqualTo(3);
+    assertThat(streams.last().hello().getLeasesList()).containsExactly(lease.ref());
+    // The end of the one before means nothing.
+    replaced.listener.onEnd(unavailable());
+    loop.advance(Duration.ofSeconds(1));
+    assertThat(streams.opened).hasSize(3);
+    welcome();
+    assertThat(leases.connected()).isTrue();
   }
 
   @Test
@@ -463,6 +485,15 @@ class LeaseLoopTest {
 
     @Override
     public void onOrder(Order order) {}
+
+    @Override
+    public void onGroupReady(GroupReady ready) {}
+
+    @Override
+    public void onCheckpointKept(CheckpointKept kept) {}
+
+    @Override
+    public void onProbe(Probe probe) {}
 
     @Override
     public void onRefused(CoordinatorException why) {

@@ -8,6 +8,8 @@ import dev.baton.v1.Assignment;
 import dev.baton.v1.BeginAttemptRequest;
 import dev.baton.v1.BeginAttemptResponse;
 import dev.baton.v1.Checkpoint;
+import dev.baton.v1.CheckpointKept;
+import dev.baton.v1.CollectiveBackend;
 import dev.baton.v1.CommitCheckpointRequest;
 import dev.baton.v1.CommitCheckpointResponse;
 import dev.baton.v1.CoordinatorMessage;
@@ -16,6 +18,9 @@ import dev.baton.v1.CreateUploadRequest;
 import dev.baton.v1.DownloadTicket;
 import dev.baton.v1.FinishAttemptRequest;
 import dev.baton.v1.FinishAttemptResponse;
+import dev.baton.v1.GroupBroken;
+import dev.baton.v1.GroupReady;
+import dev.baton.v1.GroupWaiting;
 import dev.baton.v1.Heartbeat;
 import dev.baton.v1.HeartbeatReply;
 import dev.baton.v1.Hello;
@@ -26,6 +31,7 @@ import dev.baton.v1.Offer;
 import dev.baton.v1.Order;
 import dev.baton.v1.OrderKind;
 import dev.baton.v1.Prepare;
+import dev.baton.v1.ProbeResult;
 import dev.baton.v1.ProgressReport;
 import dev.baton.v1.UploadTicket;
 import dev.baton.v1.Welcome;
@@ -74,6 +80,9 @@ public final class FakeCoordinator implements AutoCloseable {
   public final List<BeginAttemptRequest> begun = new ArrayList<>();
   public final List<CommitCheckpointRequest> commits = new ArrayList<>();
   public final List<FinishAttemptRequest> finished = new ArrayList<>();
+  public final List<GroupWaiting> waiting = new ArrayList<>();
+  public final List<GroupBroken> broken = new ArrayList<>();
+  public final List<ProbeResult> probed = new ArrayList<>();
   public final List<String> drained = new ArrayList<>();
   public final List<String> refusals = new ArrayList<>();
   private final Map<String, Checkpoint> checkpoints = new TreeMap<>();
@@ -86,6 +95,8 @@ public final class FakeCoordinator implements AutoCloseable {
   private @Nullable Server server;
   private @Nullable StreamObserver<CoordinatorMessage> stream;
   private @Nullable Assignment crossing;
+  private final Map<Long, List<LeaseRef>> gangs = new HashMap<>();
+  private boolean formingGroups = true;
   private boolean answering = true;
   private boolean repeating;
   private int failingCalls;
@@ -176,6 +187,11 @@ public final class FakeCoordinator implements AutoCloseable {
     standing.remove(lease);
   }
 
+  /** Ends every lease. */
+  public synchronized void endAll() {
+    standing.clear();
+  }
+
   public synchronized boolean stands(LeaseRef lease) {
     return standing.contains(lease);
   }
@@ -208,6 +224,81 @@ public final class FakeCoordinator implements AutoCloseable {
     standing.add(lease);
     offer(lease, assignment);
     return lease;
+  }
+
+  /**
+   * A term of a gang, granted but not offered yet: a lease for each rank.
+   *
+   * @param replicas ranks
+   */
+  public synchronized List<LeaseRef> gang(String job, int replicas) {
+    long term = ++terms;
+    String id = UUID.randomUUID().toString();
+    List<LeaseRef> leases = new ArrayList<>();
+    for (int rank = 0; rank < replicas; rank++) {
+      leases.add(
+          LeaseRef.newBuilder().setJobId(job).setTerm(term).setLeaseId(id).setRank(rank).build());
+    }
+    standing.addAll(leases);
+    gangs.put(term, leases);
+    return leases;
+  }
+
+  /** Offers a rank of a gang; the lease before it, where it follows one, is over then. */
+  public synchronized void offerRank(
+      LeaseRef lease, Assignment assignment, @Nullable LeaseRef continues) {
+    Offer.Builder offer =
+        Offer.newBuilder()
+            .setLease(lease)
+            .setAssignment(
+                assignment.toBuilder()
+                    .setWorldSize(ranks(lease.getTerm()).size())
+                    .setGroup(lease.getJobId() + "/" + lease.getTerm())
+                    .setAddress("127.0.0.1")
+                    .setBackend(CollectiveBackend.COLLECTIVE_BACKEND_GLOO));
+    if (continues != null) {
+      standing.remove(continues);
+      offer.setContinues(continues);
+    }
+    push(CoordinatorMessage.newBuilder().setOffer(offer).build());
+  }
+
+  /** Answers when every rank waits, or not. */
+  public synchronized void formingGroups(boolean does) {
+    formingGroups = does;
+  }
+
+  private void kept(LeaseRef lease, long step) {
+    push(
+        CoordinatorMessage.newBuilder()
+            .setCheckpointKept(CheckpointKept.newBuilder().setLease(lease).setStep(step))
+            .build());
+  }
+
+  private List<LeaseRef> ranks(long term) {
+    return gangs.getOrDefault(term, List.of());
+  }
+
+  private void formGroup(long term) {
+    List<GroupWaiting> present =
+        waiting.stream().filter(w -> w.getLease().getTerm() == term).toList();
+    boolean all =
+        ranks(term).stream()
+            .allMatch(lease -> present.stream().anyMatch(w -> w.getLease().equals(lease)));
+    if (!formingGroups || !all) {
+      return;
+    }
+    long step = present.stream().mapToLong(GroupWaiting::getStep).max().orElse(0);
+    for (LeaseRef lease : ranks(term)) {
+      push(
+          CoordinatorMessage.newBuilder()
+              .setGroupReady(
+                  GroupReady.newBuilder()
+                      .setLease(lease)
+                      .setStoreHost("127.0.0.1")
+                      .setStorePort((int) step))
+              .build());
+    }
   }
 
   /** Makes an offer that crosses the worker's word that it leaves. */
@@ -394,8 +485,13 @@ public final class FakeCoordinator implements AutoCloseable {
             crossing = null;
           }
         }
-        case GROUP_WAITING, GROUP_BROKEN, PROBE_RESULT, MESSAGE_NOT_SET ->
-            refusals.add("not understood: " + message.getMessageCase());
+        case GROUP_WAITING -> {
+          waiting.add(message.getGroupWaiting());
+          formGroup(message.getGroupWaiting().getLease().getTerm());
+        }
+        case GROUP_BROKEN -> broken.add(message.getGroupBroken());
+        case PROBE_RESULT -> probed.add(message.getProbeResult());
+        case MESSAGE_NOT_SET -> refusals.add("not understood: " + message.getMessageCase());
       }
     }
 
@@ -496,6 +592,9 @@ public final class FakeCoordinator implements AutoCloseable {
           keys.put(checkpoint.getCheckpointId(), key);
           add(request.getPointsList());
         }
+        ranks(request.getLease().getTerm()).stream()
+            .filter(lease -> lease.getRank() > 0 && standing.contains(lease))
+            .forEach(lease -> kept(lease, request.getStep()));
         if (request.getRelease()) {
           standing.remove(request.getLease());
         }

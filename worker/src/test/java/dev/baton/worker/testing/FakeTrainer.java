@@ -3,15 +3,21 @@ package dev.baton.worker.testing;
 import dev.baton.v1.AttemptOutcome;
 import dev.baton.v1.DaemonMessage;
 import dev.baton.v1.Finished;
+import dev.baton.v1.GroupStands;
+import dev.baton.v1.JoinGroup;
 import dev.baton.v1.MetricPoint;
 import dev.baton.v1.Prepared;
 import dev.baton.v1.Progress;
 import dev.baton.v1.Ready;
+import dev.baton.v1.ReplicaProgress;
 import dev.baton.v1.Result;
 import dev.baton.v1.Run;
 import dev.baton.v1.SnapshotWritten;
 import dev.baton.v1.StepProgress;
 import dev.baton.v1.TrainerFailed;
+import dev.baton.v1.TrainerGroupBroken;
+import dev.baton.v1.TrainerGroupFormed;
+import dev.baton.v1.TrainerGroupWaiting;
 import dev.baton.v1.TrainerMessage;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -33,6 +39,10 @@ import org.jspecify.annotations.Nullable;
  * step changes. What it does stands in the job's name: {@code mode.steps.millis.at.every}, that is,
  * what happens at step {@code at}, of how many steps, how long a step takes, and after how many
  * steps it writes a snapshot.
+ *
+ * <p>Replicas of it make their steps each for itself. The port of the store is the step that they
+ * agree on. Each leaves its pid in the file {@code rank-N} of its attempt's folder, and takes its
+ * group for broken once a file {@code break} is there.
  */
 public final class FakeTrainer {
   private static final long FACTOR = 6364136223846793005L;
@@ -54,6 +64,7 @@ public final class FakeTrainer {
   private final SocketChannel out;
   private final InputStream in;
   private final List<MetricPoint> points = new ArrayList<>();
+  private final List<MetricPoint> uncommitted = new ArrayList<>();
   private @Nullable Run run;
   private long step;
   private long state = 1;
@@ -63,6 +74,11 @@ public final class FakeTrainer {
   private long deadlineNanos;
   private boolean snapshotWanted;
   private boolean stopWanted;
+  private @Nullable JoinGroup join;
+  private @Nullable GroupStands stands;
+  private String group = "";
+  private int rank;
+  private long committed;
 
   private FakeTrainer(SocketChannel channel) {
     this.out = channel;
@@ -79,7 +95,8 @@ public final class FakeTrainer {
     reader.start();
     trainer.send(
         TrainerMessage.newBuilder()
-            .setReady(Ready.newBuilder().setLibtorch("fake").setKind("fake kind")));
+            .setReady(
+                Ready.newBuilder().setLibtorch("fake").setKind("fake kind").setReplicas(true)));
     trainer.train();
     Runtime.getRuntime().halt(0);
   }
@@ -134,6 +151,15 @@ public final class FakeTrainer {
         snapshotWanted = true;
         stopWanted |= message.getCheckpointNow().getStop();
       }
+      case JOIN_GROUP -> {
+        join = message.getJoinGroup();
+        snapshotWanted = false;
+        stopWanted = false;
+      }
+      case GROUP_STANDS -> stands = message.getGroupStands();
+      case CHECKPOINT_COMMITTED ->
+          committed = Math.max(committed, message.getCheckpointCommitted().getStep());
+      case HALT -> Runtime.getRuntime().halt(0);
       default -> {
         // Nothing that would change what it does.
       }
@@ -167,27 +193,37 @@ public final class FakeTrainer {
     long first = step + 1;
     Path dir = Files.createDirectories(Path.of(mine.getAttemptDir()));
     while (step < steps) {
+      if (joined(dir, mine.getJoins() && step == 0)) {
+        first = step + 1;
+      }
       if (stopped(dir)) {
         Thread.sleep(Long.MAX_VALUE);
       }
       Thread.sleep(millis);
       step++;
       state = state * FACTOR + step;
-      points.add(
-          MetricPoint.newBuilder().setSeries("train/loss").setStep(step).setValue(1.0).build());
+      MetricPoint point =
+          MetricPoint.newBuilder().setSeries("train/loss").setStep(step).setValue(1.0).build();
+      points.add(point);
+      uncommitted.add(point);
       System.out.println("step " + step);
       send(
           TrainerMessage.newBuilder()
               .setProgress(
                   StepProgress.newBuilder()
                       .setFirstStep(first)
+                      .setReplica(ReplicaProgress.newBuilder().setBytesSent(step))
                       .setProgress(Progress.newBuilder().setStep(step).setTotalSteps(steps))));
       if (step == at) {
         misbehave(words[0]);
       }
-      if (every > 0 && step % every == 0 && step < steps) {
+      if (every > 0 && step % every == 0 && step < steps && rank == 0) {
         snapshot(dir, false);
       }
+    }
+    while (rank != 0) {
+      // Until it is halted.
+      Thread.sleep(Long.MAX_VALUE);
     }
     Files.writeString(dir.resolve("model.txt"), step + " " + state);
     System.out.println("done");
@@ -199,6 +235,63 @@ public final class FakeTrainer {
                     .setResult(Result.newBuilder().setWeightsSha256(Long.toHexString(state)))
                     .addAllPoints(points)
                     .addArtifacts("model.txt")));
+  }
+
+  // Comes to a new group, where there is one or the old one is broken; true if so.
+  private boolean joined(Path dir, boolean withoutState) throws Exception {
+    Path broken = dir.resolve("break");
+    synchronized (this) {
+      if (join == null && !Files.exists(broken)) {
+        return false;
+      }
+      if (join == null) {
+        send(
+            TrainerMessage.newBuilder()
+                .setGroupBroken(
+                    TrainerGroupBroken.newBuilder()
+                        .setGroup(group)
+                        .setStep(step)
+                        .setMessage("Connection closed by peer")));
+      }
+      while (stands == null || join != null) {
+        if (join == null) {
+          wait();
+          continue;
+        }
+        Files.deleteIfExists(broken);
+        JoinGroup wanted = join;
+        join = null;
+        stands = null;
+        group = wanted.getGroup();
+        rank = wanted.getRank();
+        Files.writeString(
+            dir.resolve("rank-" + rank), Long.toString(ProcessHandle.current().pid()));
+        send(
+            TrainerMessage.newBuilder()
+                .setGroupWaiting(
+                    TrainerGroupWaiting.newBuilder()
+                        .setGroup(group)
+                        .setStep(withoutState ? -1 : step)
+                        .setPort(rank == 0 ? wanted.getFirstPort() : 0)));
+      }
+      while (step < stands.getStorePort()) {
+        step++;
+        state = state * FACTOR + step;
+      }
+      stands = null;
+      uncommitted.removeIf(point -> point.getStep() <= committed);
+      points.clear();
+      points.addAll(uncommitted);
+    }
+    send(
+        TrainerMessage.newBuilder()
+            .setGroupFormed(
+                TrainerGroupFormed.newBuilder()
+                    .setGroup(group)
+                    .setStep(step)
+                    .setTotalSteps(run == null ? 0 : steps(run))
+                    .setKind("fake kind")));
+    return true;
   }
 
   // Waits out the deadline; true after the last snapshot.

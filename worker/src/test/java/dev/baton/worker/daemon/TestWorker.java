@@ -1,0 +1,93 @@
+package dev.baton.worker.daemon;
+
+import static dev.baton.worker.testing.Eventually.await;
+
+import dev.baton.rpc.Access;
+import dev.baton.rpc.Channels;
+import dev.baton.rpc.HostPort;
+import dev.baton.rpc.Pin;
+import dev.baton.v1.Hello;
+import dev.baton.v1.Machine;
+import dev.baton.worker.cache.DatasetCache;
+import dev.baton.worker.config.PortRange;
+import dev.baton.worker.grpc.GrpcCoordinator;
+import dev.baton.worker.natives.NativeLibraries;
+import dev.baton.worker.process.TrainerCommand;
+import dev.baton.worker.testing.FakeCoordinator;
+import dev.baton.worker.testing.FakeTrainer;
+import io.grpc.ManagedChannel;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Clock;
+import java.util.List;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+
+/** A whole worker with processes for trainers, of a coordinator that does as the test says. */
+final class TestWorker implements AutoCloseable {
+  final Path dir;
+  final FakeCoordinator coordinator;
+  final ThreadLoop loop = new ThreadLoop();
+  final WorkerDaemon daemon;
+  private final ManagedChannel channel;
+  private final ExecutorService io = Executors.newCachedThreadPool();
+
+  /** Starts it; returns once the coordinator knows all about it. */
+  TestWorker(Path dir, int slots) throws Exception {
+    this.dir = dir;
+    coordinator = new FakeCoordinator(100, 2_000);
+    channel = Channels.open(coordinator.address(), FakeCoordinator.TOKEN);
+    daemon =
+        new WorkerDaemon(
+            new WorkerDaemon.Identity("worker-1", "w1", slots),
+            Machine.newBuilder().setCpus(2).build(),
+            new WorkerDaemon.Reach(
+                "worker-1.example", 7_654, "here", new PortRange(40_001, 40_009)),
+            new WorkerDaemon.Parts(
+                new GrpcCoordinator(
+                    channel,
+                    new Access(
+                        HostPort.parse(coordinator.address()), Pin.PLAIN, FakeCoordinator.TOKEN)),
+                coordinator.store,
+                new DatasetCache(dir, 1 << 20, Clock.systemUTC()),
+                new TrainerCommand(
+                    Path.of(System.getProperty("java.home"), "bin", "java"),
+                    System.getProperty("java.class.path"),
+                    FakeTrainer.class.getName(),
+                    64 << 20,
+                    64 << 20,
+                    NativeLibraries.onClassPath(List.of())),
+                dir,
+                loop,
+                io,
+                TimeUnit.SECONDS.toNanos(2)));
+    daemon.start();
+    daemon.welcomed().get(30, TimeUnit.SECONDS);
+    await(
+        "its spare trainer is known to be fit for gangs",
+        () -> coordinator.copy(coordinator.hellos).stream().anyMatch(Hello::getReplicas));
+  }
+
+  /** How many things lie in a folder of its work directory. */
+  int entries(String folder) {
+    try (Stream<Path> children = Files.list(dir.resolve(folder))) {
+      return (int) children.count();
+    } catch (IOException e) {
+      return 0;
+    }
+  }
+
+  @Override
+  public void close() throws Exception {
+    coordinator.store.hold(false);
+    daemon.leave("the test is over");
+    daemon.ended().get(30, TimeUnit.SECONDS);
+    channel.shutdownNow();
+    loop.close();
+    io.shutdown();
+    coordinator.close();
+  }
+}
