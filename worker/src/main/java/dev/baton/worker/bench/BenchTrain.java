@@ -1,6 +1,7 @@
 package dev.baton.worker.bench;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.google.protobuf.ByteString;
 import dev.baton.dataset.DatasetScanner;
 import dev.baton.dataset.ProgressListener;
 import dev.baton.v1.Dataset;
@@ -93,7 +94,7 @@ record BenchTrain(
                 ? engines.createAutocast(job, source.format(), device)
                 : engines.create(job, source.format(), device)) {
       if (membership != null) {
-        engine.join(membership, 0, listening);
+        engine.join(membership, new Engine.Standing(0, ByteString.EMPTY), listening);
       }
       BatchPlan plan = new BatchPlan(source.size(), workload.batch(), shards, true, 0, total);
       ShardRange held = ShardRange.of(shards, rank, replicas);

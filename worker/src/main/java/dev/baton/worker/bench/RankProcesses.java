@@ -1,6 +1,7 @@
 package dev.baton.worker.bench;
 
 import dev.baton.v1.Gpu;
+import dev.baton.worker.data.Replica;
 import dev.baton.worker.natives.NativeLibraries;
 import dev.baton.worker.trainer.Membership;
 import java.io.BufferedReader;
@@ -150,7 +151,7 @@ final class RankProcesses {
     Thread watch = new Thread(() -> endWith(input), "end-with-parent");
     watch.setDaemon(true);
     watch.start();
-    return new Membership(LOOPBACK, port, rank, replicas, LOOPBACK, backend, TIMEOUT);
+    return new Membership(LOOPBACK, port, new Replica(rank, replicas), LOOPBACK, backend, TIMEOUT);
   }
 
   private static void endWith(BufferedReader input) {

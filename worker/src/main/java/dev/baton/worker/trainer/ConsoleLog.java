@@ -50,6 +50,14 @@ final class ConsoleLog implements TrainingListener {
         summary.epoch(), summary.step(), lossAndAccuracy(summary.train()), eval, summary.seconds());
   }
 
+  void groupFormed(int rank, int size, long step) {
+    print("replica %d of %d: group formed at step %d", rank + 1, size, step);
+  }
+
+  void groupBroken(String message) {
+    print("group broken: %s", message);
+  }
+
   void snapshotWritten(Snapshots.Written snapshot) {
     print(
         "checkpoint of step %d: %.1f MB, training stalled %.1f ms, written in %.1f ms",

@@ -1,5 +1,6 @@
 package dev.baton.worker.trainer;
 
+import com.google.protobuf.ByteString;
 import dev.baton.worker.data.Batch;
 import dev.baton.worker.data.SampleSource;
 import java.nio.ByteBuffer;
@@ -43,6 +44,24 @@ public interface Engine extends AutoCloseable {
   }
 
   /**
+   * How far a replica is when it joins a group.
+   *
+   * @param position the higher, the further; negative: its state is not whole
+   * @param memory what its run holds besides the engine's state
+   */
+  record Standing(long position, ByteString memory) {}
+
+  /**
+   * What a group has cost this replica since it was formed.
+   *
+   * @param nanos in collectives, waiting for the others included
+   * @param bytesSent to the others, without what the protocols add
+   */
+  record Traffic(long nanos, long bytesSent) {
+    public static final Traffic NONE = new Traffic(0, 0);
+  }
+
+  /**
    * What results are exact within: CPU model and threads or GPU model and library versions, and the
    * libtorch build.
    */
@@ -78,26 +97,32 @@ public interface Engine extends AutoCloseable {
 
   /**
    * Forms a group with other engines of the same job, in place of the one it is in, and brings all
-   * of them to one state: that of the highest step among them, sums included. From then on batches
+   * of them to one state: that of the member that is furthest, sums included. From then on batches
    * hold this replica's {@link dev.baton.worker.data.ShardRange} of shards, evaluations its part of
    * the batches, and every rank makes the same calls. A group of one is no group.
    *
-   * @param step the last one that this engine's state is whole after; negative where it has none
-   * @param listening told, on rank 0, the port where the others are awaited
-   * @return the step that all of them are at
+   * @param listening told, on rank 0 of several, the port where the others are awaited; they begin
+   *     to connect when it returns, and what it throws ends the attempt to form the group
+   * @return where all of them stand: this replica's standing, or that which it has taken over
    * @throws GroupBrokenException where the group cannot be formed; the engine is then in none, and
    *     its state is as it was unless the exception says otherwise
+   * @throws TrainingException where no member has a whole state, or rank 0 finds no free port
    */
-  default long join(Membership membership, long step, IntConsumer listening) {
+  default Standing join(Membership membership, Standing mine, IntConsumer listening) {
     throw new UnsupportedOperationException("this engine trains alone");
+  }
+
+  /** Of the group that it is in. */
+  default Traffic traffic() {
+    return Traffic.NONE;
   }
 
   /** Leaves its group, if it is in one: batches are whole again. */
   default void leave() {}
 
   /**
-   * Any thread's: makes what waits for other replicas in exact mode end in {@link
-   * GroupBrokenException}, within a second.
+   * Any thread's: makes what waits for other replicas in exact mode, or will before the next {@link
+   * #leave}, end in {@link GroupBrokenException}, within a second.
    */
   default void abandonGroup() {}
 

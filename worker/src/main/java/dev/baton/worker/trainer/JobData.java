@@ -7,6 +7,7 @@ import dev.baton.v1.Source;
 import dev.baton.worker.data.BatchPlan;
 import dev.baton.worker.data.Batches;
 import dev.baton.worker.data.EvalBatches;
+import dev.baton.worker.data.Replica;
 import dev.baton.worker.data.SampleFormat;
 import dev.baton.worker.data.SampleSource;
 import dev.baton.worker.data.SampleSources;
@@ -85,27 +86,37 @@ final class JobData implements TrainingData {
   }
 
   @Override
-  public Batches train(long firstStep) {
-    return batches(Engine.Use.TRAIN, train, firstStep, this::trainBatches);
-  }
-
-  private Batches trainBatches(SampleSource source, long firstStep) {
-    return new TrainBatches(
-        source,
-        plan,
-        spec.getTraining().getSeed(),
-        spec.getData().getTrain().getShuffle(),
-        firstStep);
+  public Batches train(long firstStep, Replica replica) {
+    return batches(
+        Engine.Use.TRAIN,
+        train,
+        firstStep,
+        (source, first) ->
+            new TrainBatches(
+                source,
+                plan,
+                spec.getTraining().getSeed(),
+                spec.getData().getTrain().getShuffle(),
+                first,
+                replica.shards(plan.shards())));
   }
 
   @Override
-  public @Nullable Batches eval() {
-    return eval == null ? null : batches(Engine.Use.EVAL, eval, 1, this::evalBatches);
-  }
-
-  private Batches evalBatches(SampleSource source, long first) {
-    return new EvalBatches(
-        source, spec.getData().getEval().getBatchSize(), spec.getReplicas().getShards(), first);
+  public @Nullable Batches eval(Replica replica) {
+    return eval == null
+        ? null
+        : batches(
+            Engine.Use.EVAL,
+            eval,
+            1,
+            (source, first) ->
+                new EvalBatches(
+                    source,
+                    spec.getData().getEval().getBatchSize(),
+                    plan.shards(),
+                    first,
+                    replica.rank(),
+                    replica.size()));
   }
 
   private Batches batches(

@@ -29,6 +29,11 @@ final class ProgressMeter {
     this.lastSamples = plan.samplesThrough(resumedStep);
   }
 
+  /** The first that this attempt makes. */
+  long firstStep() {
+    return firstStep;
+  }
+
   /** Whether a report is due: at the first step, then each second. */
   boolean due(long step, long now) {
     return (step == firstStep && startNanos == lastNanos) || now - lastNanos >= INTERVAL_NANOS;

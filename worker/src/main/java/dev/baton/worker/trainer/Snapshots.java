@@ -8,6 +8,7 @@ import dev.baton.worker.checkpoint.RunState;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayDeque;
 import java.util.Deque;
@@ -53,6 +54,9 @@ public final class Snapshots implements AutoCloseable {
   private final Deque<List<ByteBuffer>> free = new ArrayDeque<>();
   private int sets;
   private int taken;
+
+  /** The last snapshot that is not to be told of. */
+  private int forgotten;
 
   /**
    * Writes into a folder.
@@ -103,8 +107,21 @@ public final class Snapshots implements AutoCloseable {
     List<ByteBuffer> set = acquire();
     engine.copyStateTo(set);
     long stall = nanoTime.getAsLong() - begin;
-    Path file = dir.resolve("checkpoint-%d-%d.safetensors".formatted(state.step(), ++taken));
-    writer.execute(() -> write(set, file, state, points, stopped, stall));
+    int number = ++taken;
+    Path file = dir.resolve("checkpoint-%d-%d.safetensors".formatted(state.step(), number));
+    writer.execute(
+        () -> {
+          try {
+            write(number, set, file, state, points, stopped, stall);
+          } finally {
+            release(set);
+          }
+        });
+  }
+
+  /** Of snapshots that were taken and not told of yet, nobody is told. */
+  public synchronized void forget() {
+    forgotten = taken;
   }
 
   /** Throws what the background thread failed with. */
@@ -159,6 +176,7 @@ public final class Snapshots implements AutoCloseable {
   }
 
   private void write(
+      int number,
       List<ByteBuffer> set,
       Path file,
       RunState state,
@@ -175,7 +193,7 @@ public final class Snapshots implements AutoCloseable {
       CheckpointFile.write(file, layout, set, state);
       long bytes = layout.stream().mapToLong(TensorInfo::bytes).sum();
       long took = nanoTime.getAsLong() - begin;
-      sink.accept(new Written(state, file, points, stopped, bytes, stall, took));
+      tell(number, new Written(state, file, points, stopped, bytes, stall, took));
     } catch (IOException e) {
       failure.compareAndSet(
           null,
@@ -185,8 +203,14 @@ public final class Snapshots implements AutoCloseable {
               e));
     } catch (Throwable e) {
       failure.compareAndSet(null, e);
-    } finally {
-      release(set);
+    }
+  }
+
+  private synchronized void tell(int number, Written written) throws IOException {
+    if (number > forgotten) {
+      sink.accept(written);
+    } else {
+      Files.delete(written.file());
     }
   }
 

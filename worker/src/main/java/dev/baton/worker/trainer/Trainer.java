@@ -2,13 +2,16 @@ package dev.baton.worker.trainer;
 
 import dev.baton.v1.Finished;
 import dev.baton.v1.JobSpec;
+import dev.baton.v1.JoinGroup;
 import dev.baton.v1.Prepared;
-import dev.baton.v1.Progress;
 import dev.baton.v1.Result;
 import dev.baton.v1.Run;
 import dev.baton.v1.SnapshotWritten;
 import dev.baton.v1.StepProgress;
 import dev.baton.v1.TrainerFailed;
+import dev.baton.v1.TrainerGroupBroken;
+import dev.baton.v1.TrainerGroupFormed;
+import dev.baton.v1.TrainerGroupWaiting;
 import dev.baton.v1.TrainerMessage;
 import dev.baton.worker.checkpoint.CheckpointFile;
 import dev.baton.worker.checkpoint.RunState;
@@ -54,11 +57,13 @@ final class Trainer {
     this.time = time;
   }
 
-  /** The interval between checkpoints that a job asks for. */
-  static long intervalNanos(JobSpec spec) {
+  /** What a job's run listens to. */
+  static TrainingControl control(JobSpec spec) {
     var interval = spec.getCheckpoint().getInterval();
-    return Math.addExact(
-        Math.multiplyExact(interval.getSeconds(), 1_000_000_000L), interval.getNanos());
+    long nanos =
+        Math.addExact(
+            Math.multiplyExact(interval.getSeconds(), 1_000_000_000L), interval.getNanos());
+    return new TrainingControl(nanos, spec.getReplicas().getMax() > 1);
   }
 
   /** Runs the attempt to its end; every known failure is reported, not thrown. */
@@ -82,12 +87,12 @@ final class Trainer {
     try (TrainingData data = opener.open(run);
         Engine engine = engines.create(spec, data.format(), run.getDevice())) {
       data.feed(engine);
+      control.onAbandon(engine::abandonGroup);
       ConsoleLog log = new ConsoleLog(out, data);
       List<TensorInfo> layout = engine.layout();
       try (Snapshots snapshots = new Snapshots(dir, layout, s -> written(s, log), time.nanos())) {
         RunState start = restore(run, engine, snapshots);
         step = start.step();
-        TrainingListener listener = new Report(log, start.step() + 1);
         daemon.accept(
             TrainerMessage.newBuilder()
                 .setPrepared(
@@ -97,16 +102,19 @@ final class Trainer {
                         .setKind(engine.kind()))
                 .build());
         control.awaitGo();
-        log.begun(start, engine.kind());
+        if (!run.getJoins()) {
+          log.begun(start, engine.kind());
+        }
         TrainingRun training =
             new TrainingRun(
                 engine,
                 data,
                 start,
+                !run.getJoins(),
                 spec.getTraining().getLogEvery(),
                 control,
                 snapshots,
-                listener,
+                new Report(log, data.plan().totalSteps(), engine.kind()),
                 time);
         TrainingRun.End end;
         try {
@@ -185,32 +193,82 @@ final class Trainer {
             .build());
   }
 
-  /** Tells the daemon of progress, and the log of the rest. */
+  /** Tells the daemon of progress and of groups, and the log of the rest. */
   private final class Report implements TrainingListener {
     private final ConsoleLog log;
-    private final long firstStep;
+    private final long totalSteps;
+    private final String kind;
 
-    Report(ConsoleLog log, long firstStep) {
+    /** Rank 0's log is the job's. */
+    private boolean logs = true;
+
+    Report(ConsoleLog log, long totalSteps, String kind) {
       this.log = log;
-      this.firstStep = firstStep;
+      this.totalSteps = totalSteps;
+      this.kind = kind;
     }
 
     @Override
-    public void progress(Progress progress) {
-      daemon.accept(
-          TrainerMessage.newBuilder()
-              .setProgress(StepProgress.newBuilder().setProgress(progress).setFirstStep(firstStep))
-              .build());
+    public void progress(StepProgress progress) {
+      StepProgress.Builder told = progress.toBuilder();
+      if (progress.hasReplica()) {
+        told.getReplicaBuilder().setMemoryBytes(ResidentMemory.bytes());
+      }
+      daemon.accept(TrainerMessage.newBuilder().setProgress(told).build());
     }
 
     @Override
     public void logged(long atStep, double loss, double samplesPerSecond, double dataWait) {
-      log.logged(atStep, loss, samplesPerSecond, dataWait);
+      if (logs) {
+        log.logged(atStep, loss, samplesPerSecond, dataWait);
+      }
     }
 
     @Override
     public void epochEnded(EpochSummary summary) {
-      log.epochEnded(summary);
+      if (logs) {
+        log.epochEnded(summary);
+      }
+    }
+
+    @Override
+    public void groupWaiting(JoinGroup group, long atStep, int port) {
+      daemon.accept(
+          TrainerMessage.newBuilder()
+              .setGroupWaiting(
+                  TrainerGroupWaiting.newBuilder()
+                      .setGroup(group.getGroup())
+                      .setStep(atStep)
+                      .setPort(port))
+              .build());
+    }
+
+    @Override
+    public void groupFormed(JoinGroup group, long atStep) {
+      logs = group.getRank() == 0;
+      log.groupFormed(group.getRank(), group.getWorldSize(), atStep);
+      daemon.accept(
+          TrainerMessage.newBuilder()
+              .setGroupFormed(
+                  TrainerGroupFormed.newBuilder()
+                      .setGroup(group.getGroup())
+                      .setStep(atStep)
+                      .setTotalSteps(totalSteps)
+                      .setKind(kind))
+              .build());
+    }
+
+    @Override
+    public void groupBroken(JoinGroup group, long atStep, String message) {
+      log.groupBroken(message);
+      daemon.accept(
+          TrainerMessage.newBuilder()
+              .setGroupBroken(
+                  TrainerGroupBroken.newBuilder()
+                      .setGroup(group.getGroup())
+                      .setStep(atStep)
+                      .setMessage(message))
+              .build());
     }
   }
 }

@@ -94,7 +94,7 @@ public final class TrainerMain {
         switch (message.getMessageCase()) {
           case RUN -> {
             Run run = message.getRun();
-            job.complete(new Job(run, new TrainingControl(Trainer.intervalNanos(run.getSpec()))));
+            job.complete(new Job(run, Trainer.control(run.getSpec())));
           }
           case GO -> control().go(message.getGo().getDeadlineNanos(), System.nanoTime());
           case DEADLINE -> control().deadline(message.getDeadline().getDeadlineNanos());
@@ -102,7 +102,9 @@ public final class TrainerMain {
           case CHECKPOINT_COMMITTED ->
               control().committed(message.getCheckpointCommitted().getStep(), System.nanoTime());
           case HALT -> exit(out, DONE);
-          case JOIN_GROUP, GROUP_STANDS, MESSAGE_NOT_SET ->
+          case JOIN_GROUP -> control().joinGroup(message.getJoinGroup());
+          case GROUP_STANDS -> control().groupStands(message.getGroupStands());
+          case MESSAGE_NOT_SET ->
               throw new IllegalStateException("the daemon sent a message of no known kind");
         }
       }

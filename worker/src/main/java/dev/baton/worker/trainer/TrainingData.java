@@ -2,6 +2,7 @@ package dev.baton.worker.trainer;
 
 import dev.baton.worker.data.BatchPlan;
 import dev.baton.worker.data.Batches;
+import dev.baton.worker.data.Replica;
 import dev.baton.worker.data.SampleFormat;
 import org.jspecify.annotations.Nullable;
 
@@ -16,11 +17,11 @@ public interface TrainingData extends AutoCloseable {
   /** Says which engine the batches are for; called once, before the first of them. */
   default void feed(Engine engine) {}
 
-  /** Batches from that step on (steps count from 1) to the job's last. */
-  Batches train(long firstStep);
+  /** A replica's part of the batches from that step on (steps count from 1) to the job's last. */
+  Batches train(long firstStep, Replica replica);
 
-  /** One pass over the evaluation samples; null where the job has none. */
-  @Nullable Batches eval();
+  /** Its part of one pass over the evaluation samples; null where the job has none. */
+  @Nullable Batches eval(Replica replica);
 
   @Override
   void close();

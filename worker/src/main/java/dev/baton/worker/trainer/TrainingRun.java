@@ -1,15 +1,19 @@
 package dev.baton.worker.trainer;
 
+import com.google.protobuf.InvalidProtocolBufferException;
 import dev.baton.v1.AttemptOutcome;
+import dev.baton.v1.JoinGroup;
 import dev.baton.v1.MetricPoint;
+import dev.baton.v1.RunMemory;
+import dev.baton.v1.StepProgress;
 import dev.baton.worker.checkpoint.RunState;
 import dev.baton.worker.data.Batch;
 import dev.baton.worker.data.BatchPlan;
 import dev.baton.worker.data.Batches;
+import dev.baton.worker.data.Replica;
 import dev.baton.worker.trainer.Engine.Sums;
 import dev.baton.worker.trainer.Engine.Totals;
 import dev.baton.worker.trainer.EpochSummary.ClassCount;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
@@ -21,6 +25,11 @@ import org.jspecify.annotations.Nullable;
  * begins from a {@link RunState} as if it had made every step before itself, and can be stopped and
  * its state taken at any boundary between two steps or two batches of an evaluation. One thread
  * runs it.
+ *
+ * <p>A run of several replicas is a member of one group after the other. Where a group breaks, or
+ * is followed by another, the state stays as it is after the last whole step; the members of the
+ * next group agree on that of the one that is furthest, and go on from there. Every rank makes
+ * every metric point; rank 0's alone leave the process.
  */
 public final class TrainingRun {
   /** Points that one commit carries: some 40 bytes each, in a message of at most 4 MiB. */
@@ -44,6 +53,13 @@ public final class TrainingRun {
 
   private static final String EVALUATING = "evaluating";
 
+  /** What follows a step boundary. */
+  private enum Then {
+    GO_ON,
+    STOP,
+    REGROUP
+  }
+
   private final Engine engine;
   private final TrainingData data;
   private final BatchPlan plan;
@@ -54,10 +70,18 @@ public final class TrainingRun {
   private final Time time;
 
   private final RunState start;
-  private final ProgressMeter meter;
-  private final List<MetricPoint> points = new ArrayList<>();
+  private final @Nullable GroupForming forming;
+  private final PointLog points = new PointLog();
+  private Replica replica = Replica.ALONE;
+  private ProgressMeter meter;
+  private ReplicaMeter replicaMeter;
   private long step;
   private boolean epochEndDue;
+
+  /**
+   * Whether the engine's state is that after {@link #step}; else another replica has to give it.
+   */
+  private boolean whole;
 
   /** Clock time that counts for nothing: paused. */
   private long pausedNanos;
@@ -67,6 +91,10 @@ public final class TrainingRun {
   private double logWaitCarried;
   private long logWaitFrom;
   private long waitedNanos;
+
+  /** Of which for batches that are closed. */
+  private long waitedBefore;
+
   private double lastLoss = Double.NaN;
   private long lastFiniteStep;
   private @Nullable EpochSummary lastEpoch;
@@ -74,12 +102,15 @@ public final class TrainingRun {
   /**
    * A run that begins from a state; the engine's tensors are restored already.
    *
+   * @param whole false where another replica gives the state when the first group is formed; {@code
+   *     start} is the beginning then
    * @param logEvery steps between points of the training loss
    */
   public TrainingRun(
       Engine engine,
       TrainingData data,
       RunState start,
+      boolean whole,
       int logEvery,
       TrainingControl control,
       Snapshots snapshots,
@@ -97,6 +128,8 @@ public final class TrainingRun {
     this.listener = listener;
     this.time = time;
     this.start = start;
+    this.whole = whole;
+    this.forming = control.inGroups() ? new GroupForming(engine, control, listener) : null;
     step = start.step();
     lastFiniteStep = step;
     epochEndDue = start.epochEndDue();
@@ -105,27 +138,128 @@ public final class TrainingRun {
     logWindow = new Stopwatch(start.logSeconds(), now);
     epochTime = new Stopwatch(start.epochSeconds(), now);
     meter = new ProgressMeter(plan, step, now);
+    replicaMeter = new ReplicaMeter(0, now);
   }
 
-  /** Trains to the end, or until a stop is asked for. */
+  /**
+   * Trains to the end, or until a stop is asked for. On a rank other than 0 the end is not the end
+   * of the run: it waits with its state in memory, since it may have to be rank 0 next.
+   */
   public End run() throws InterruptedException {
     engine.set(Sums.LOG, start.log());
     engine.set(Sums.EPOCH, start.epochSums());
-    try (Batches batches = data.train(step + 1)) {
+    while (true) {
+      try {
+        End end = trainInGroup();
+        if (end != null) {
+          return end;
+        }
+      } catch (GroupBrokenException e) {
+        whole &= e.stateWhole();
+        requireForming().broken(wholeStep(), e);
+      }
+    }
+  }
+
+  /** Trains in one group, or alone; null where another group is to be joined. */
+  private @Nullable End trainInGroup() throws InterruptedException {
+    if (forming != null) {
+      joinGroup(forming);
+    }
+    waitedBefore = waitedNanos;
+    try (Batches batches = data.train(step + 1, replica)) {
       while (true) {
-        if (epochEndDue && !endEpoch()) {
-          return End.STOPPED;
-        }
-        if (step >= plan.totalSteps()) {
+        Then then = epochEndDue ? endEpoch() : Then.GO_ON;
+        if (then == Then.GO_ON && step >= plan.totalSteps()) {
           report("");
-          return End.FINISHED;
+          return replica.rank() == 0 ? End.FINISHED : null;
         }
-        if (!boundary()) {
-          return End.STOPPED;
+        if (then == Then.GO_ON) {
+          then = boundary();
+        }
+        if (then != Then.GO_ON) {
+          return then == Then.STOP ? End.STOPPED : null;
         }
         trainStep(batches);
       }
     }
+  }
+
+  private GroupForming requireForming() {
+    return Objects.requireNonNull(forming, "a run that trains alone");
+  }
+
+  /** Waits for the next group, and is a member of it when this returns. */
+  private void joinGroup(GroupForming group) throws InterruptedException {
+    long begin = time.nanos().getAsLong();
+    JoinGroup join = control.awaitJoin();
+    // Its steps are ahead of the next group's agreement, and its points come again.
+    snapshots.forget();
+    long position = position();
+    Engine.Standing standing =
+        group.form(
+            join,
+            wholeStep(),
+            new Engine.Standing(position, memory(begin - pausedNanos).toByteString()));
+    replica = new Replica(join.getRank(), join.getWorldSize());
+    // Nobody trains meanwhile.
+    pausedNanos += time.nanos().getAsLong() - begin;
+    if (standing.position() != position) {
+      takeOver(standing);
+    }
+    points.restart();
+    meter = new ProgressMeter(plan, step, activeNanos());
+    replicaMeter = new ReplicaMeter(replica.rank(), activeNanos());
+    control.joined(join);
+    listener.groupFormed(join, step);
+  }
+
+  /** How far this replica is: an epoch's end lies between two steps. */
+  private long position() {
+    return whole ? 2 * step + (epochEndDue ? 0 : 1) : -1;
+  }
+
+  private long wholeStep() {
+    return whole ? step : -1;
+  }
+
+  private RunMemory memory(long now) {
+    RunMemory.Builder memory =
+        RunMemory.newBuilder()
+            .setStep(step)
+            .setEpochEndDue(epochEndDue)
+            .setLogSeconds(logWindow.seconds(now))
+            .setLogWaitSeconds(logWaitSeconds())
+            .setEpochSeconds(epochTime.seconds(now))
+            .addAllPoints(points.all());
+    if (!Double.isNaN(lastLoss)) {
+      memory.setLastLoss(lastLoss);
+    }
+    if (lastEpoch != null) {
+      memory.setLastEpoch(lastEpoch.toMessage());
+    }
+    return memory.build();
+  }
+
+  private void takeOver(Engine.Standing standing) {
+    RunMemory memory;
+    try {
+      memory = RunMemory.parseFrom(standing.memory());
+    } catch (InvalidProtocolBufferException e) {
+      throw new IllegalStateException("a replica's run sent what is no RunMemory", e);
+    }
+    whole = true;
+    step = memory.getStep();
+    lastFiniteStep = step;
+    epochEndDue = memory.getEpochEndDue();
+    long now = activeNanos();
+    logWindow.set(memory.getLogSeconds(), now);
+    epochTime.set(memory.getEpochSeconds(), now);
+    logWaitCarried = memory.getLogWaitSeconds();
+    logWaitFrom = waitedNanos;
+    lastLoss = memory.hasLastLoss() ? memory.getLastLoss() : Double.NaN;
+    lastEpoch = memory.hasLastEpoch() ? EpochSummary.of(memory.getLastEpoch()) : null;
+    points.replace(memory.getPointsList());
   }
 
   /** Steps completed, over all attempts. */
@@ -135,7 +269,7 @@ public final class TrainingRun {
 
   /** Points since the last snapshot. */
   public List<MetricPoint> points() {
-    return List.copyOf(points);
+    return points.peek();
   }
 
   /** The last epoch that ended in this run. */
@@ -153,10 +287,11 @@ public final class TrainingRun {
     try {
       engine.trainStep(batch);
     } finally {
+      replicaMeter.trained(batch.samples());
       batch.release();
     }
     step++;
-    waitedNanos = batches.waitedNanos();
+    waitedNanos = waitedBefore + batches.waitedNanos();
     if (step % logEvery == 0) {
       logPoint();
     }
@@ -173,9 +308,9 @@ public final class TrainingRun {
     double samplesPerSecond = log.samples() / seconds;
     double dataWait = Math.min(1, logWaitSeconds() / seconds);
     lastLoss = log.loss() / log.samples();
-    point("train/loss", lastLoss);
-    point("train/samples_per_second", samplesPerSecond);
-    point("train/data_wait", dataWait);
+    point(PointLog.AFTER_STEP + "loss", lastLoss);
+    point(PointLog.AFTER_STEP + "samples_per_second", samplesPerSecond);
+    point(PointLog.AFTER_STEP + "data_wait", dataWait);
     listener.logged(step, lastLoss, samplesPerSecond, dataWait);
     engine.set(Sums.LOG, Totals.ZERO);
     logWindow.restart(now);
@@ -183,17 +318,18 @@ public final class TrainingRun {
     logWaitFrom = waitedNanos;
   }
 
-  /** Evaluates, and makes the epoch's points; false where a stop was asked for before that. */
-  private boolean endEpoch() throws InterruptedException {
+  /** Evaluates, and makes the epoch's points, unless something else comes before that. */
+  private Then endEpoch() throws InterruptedException {
     Totals train = readFinite(Sums.EPOCH);
     long begin = activeNanos();
     Totals eval = null;
-    try (Batches batches = data.eval()) {
+    try (Batches batches = data.eval(replica)) {
       if (batches != null) {
         engine.set(Sums.EVAL, Totals.ZERO);
         while (true) {
-          if (!boundary()) {
-            return false;
+          Then then = boundary();
+          if (then != Then.GO_ON) {
+            return then;
           }
           Batch batch = batches.next();
           if (batch == null) {
@@ -241,26 +377,30 @@ public final class TrainingRun {
     engine.set(Sums.EPOCH, Totals.ZERO);
     epochTime.restart(now);
     epochEndDue = false;
-    return true;
+    return Then.GO_ON;
   }
 
   private List<ClassCount> byClass() {
     return Arrays.stream(engine.evalByClass()).map(c -> new ClassCount(c[0], c[1])).toList();
   }
 
-  /** Does what was asked for between two steps; false: make no more. */
-  private boolean boundary() throws InterruptedException {
+  /** Does what was asked for between two steps. */
+  private Then boundary() throws InterruptedException {
     snapshots.throwFailure();
+    points.committed(control.committedStep());
     while (true) {
-      boolean full = points.size() >= MOST_POINTS;
+      boolean full = points.fresh() >= mostPoints();
       switch (control.next(step, time.nanos().getAsLong(), full)) {
         case STEP -> {
-          return true;
+          return Then.GO_ON;
         }
         case SNAPSHOT -> snapshot(false);
         case STOP -> {
           snapshot(true);
-          return false;
+          return Then.STOP;
+        }
+        case JOIN -> {
+          return Then.REGROUP;
         }
         case WAIT -> {
           long begin = time.nanos().getAsLong();
@@ -272,9 +412,13 @@ public final class TrainingRun {
     }
   }
 
+  /** A new group's first commit carries those of a lost one, too. */
+  private int mostPoints() {
+    return forming == null ? MOST_POINTS : MOST_POINTS / 2;
+  }
+
   private void snapshot(boolean stopped) throws InterruptedException {
-    snapshots.take(engine, state(), List.copyOf(points), stopped);
-    points.clear();
+    snapshots.take(engine, state(), points.take(), stopped);
     control.snapshotTaken(step);
   }
 
@@ -299,7 +443,15 @@ public final class TrainingRun {
   private void report(String phase) {
     Totals log = readFinite(Sums.LOG);
     double loss = log.samples() > 0 ? log.loss() / log.samples() : lastLoss;
-    listener.progress(meter.report(step, loss, waitedNanos, phase, activeNanos()));
+    long now = activeNanos();
+    StepProgress.Builder progress =
+        StepProgress.newBuilder()
+            .setProgress(meter.report(step, loss, waitedNanos, phase, now))
+            .setFirstStep(meter.firstStep());
+    if (forming != null) {
+      progress.setReplica(replicaMeter.report(engine.traffic(), now));
+    }
+    listener.progress(progress.build());
   }
 
   private Totals readFinite(Sums sums) {
@@ -358,7 +510,11 @@ public final class TrainingRun {
     }
 
     void restart(long now) {
-      carriedSeconds = 0;
+      set(0, now);
+    }
+
+    void set(double seconds, long now) {
+      carriedSeconds = seconds;
       fromNanos = now;
     }
   }

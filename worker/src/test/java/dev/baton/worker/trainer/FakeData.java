@@ -3,6 +3,7 @@ package dev.baton.worker.trainer;
 import dev.baton.worker.data.Batch;
 import dev.baton.worker.data.BatchPlan;
 import dev.baton.worker.data.Batches;
+import dev.baton.worker.data.Replica;
 import dev.baton.worker.data.SampleFormat;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -24,12 +25,12 @@ record FakeData(long stepsPerEpoch, long totalSteps, int evalBatches) implements
   }
 
   @Override
-  public Batches train(long firstStep) {
+  public Batches train(long firstStep, Replica replica) {
     return new FakeBatches(firstStep, totalSteps, stepsPerEpoch);
   }
 
   @Override
-  public @Nullable Batches eval() {
+  public @Nullable Batches eval(Replica replica) {
     return evalBatches == 0 ? null : new FakeBatches(1, evalBatches, 0);
   }
 

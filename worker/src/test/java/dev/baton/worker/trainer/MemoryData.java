@@ -5,6 +5,7 @@ import dev.baton.worker.data.Batch;
 import dev.baton.worker.data.BatchPlan;
 import dev.baton.worker.data.Batches;
 import dev.baton.worker.data.EvalBatches;
+import dev.baton.worker.data.Replica;
 import dev.baton.worker.data.SampleFormat;
 import dev.baton.worker.data.SampleSource;
 import dev.baton.worker.data.TrainBatches;
@@ -44,15 +45,24 @@ public record MemoryData(JobSpec spec, Pictures pictures, ObjLongConsumer<Pass> 
   }
 
   @Override
-  public Batches train(long firstStep) {
+  public Batches train(long firstStep, Replica replica) {
     return new Told(
-        new TrainBatches(pictures, plan(), spec.getTraining().getSeed(), true, firstStep),
+        new TrainBatches(
+            pictures,
+            plan(),
+            spec.getTraining().getSeed(),
+            true,
+            firstStep,
+            replica.shards(plan().shards())),
         Pass.TRAIN);
   }
 
   @Override
-  public Batches eval() {
-    return new Told(new EvalBatches(pictures, 16, spec.getReplicas().getShards()), Pass.EVAL);
+  public Batches eval(Replica replica) {
+    return new Told(
+        new EvalBatches(
+            pictures, 16, spec.getReplicas().getShards(), 1, replica.rank(), replica.size()),
+        Pass.EVAL);
   }
 
   @Override

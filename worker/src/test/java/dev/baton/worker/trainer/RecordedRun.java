@@ -2,6 +2,7 @@ package dev.baton.worker.trainer;
 
 import dev.baton.v1.MetricPoint;
 import dev.baton.v1.Progress;
+import dev.baton.v1.StepProgress;
 import dev.baton.worker.checkpoint.CheckpointFile;
 import dev.baton.worker.checkpoint.RunState;
 import dev.baton.worker.checkpoint.StateDigest;
@@ -58,6 +59,7 @@ final class RecordedRun implements TrainingListener, AutoCloseable {
             engine,
             data,
             start,
+            true,
             LOG_EVERY,
             control,
             writer,
@@ -91,8 +93,8 @@ final class RecordedRun implements TrainingListener, AutoCloseable {
   }
 
   @Override
-  public void progress(Progress each) {
-    progress.add(each);
+  public void progress(StepProgress each) {
+    progress.add(each.getProgress());
   }
 
   @Override

@@ -6,34 +6,23 @@ import static org.assertj.core.api.Assertions.within;
 import dev.baton.v1.AttemptOutcome;
 import dev.baton.v1.CheckpointCommitted;
 import dev.baton.v1.CheckpointNow;
-import dev.baton.v1.DaemonMessage;
 import dev.baton.v1.Deadline;
 import dev.baton.v1.Finished;
-import dev.baton.v1.Go;
 import dev.baton.v1.JobSpec;
 import dev.baton.v1.Loss;
 import dev.baton.v1.MetricPoint;
-import dev.baton.v1.Run;
 import dev.baton.v1.SnapshotWritten;
 import dev.baton.v1.TrainerFailed;
 import dev.baton.v1.TrainerMessage;
 import dev.baton.worker.checkpoint.SafetensorsReader;
-import dev.baton.worker.process.TrainerEnvironment;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.net.StandardProtocolFamily;
-import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.channels.ServerSocketChannel;
-import java.nio.channels.SocketChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
-import java.util.function.Consumer;
-import java.util.function.Predicate;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -50,7 +39,7 @@ final class TrainerProcessTest {
   void aJobThatMovesEndsAsOneThatStays() throws Exception {
     Finished whole;
     List<MetricPoint> wholePoints;
-    try (Child child = new Child("whole")) {
+    try (ChildTrainer child = child("whole")) {
       assertThat(child.prepare(job("j"), "").getPrepared().getTotalSteps()).isEqualTo(STEPS);
       child.go(FAR);
       whole = child.await(TrainerMessage::hasFinished).getFinished();
@@ -76,7 +65,7 @@ final class TrainerProcessTest {
 
     List<MetricPoint> points = new ArrayList<>();
     String file;
-    try (Child child = new Child("first")) {
+    try (ChildTrainer child = child("first")) {
       child.prepare(job("j"), "");
       child.go(FAR);
       TrainerMessage first = child.await(TrainerMessage::hasProgress);
@@ -96,7 +85,7 @@ final class TrainerProcessTest {
       points.addAll(stop.getPointsList());
       file = stop.getFile();
     }
-    try (Child child = new Child("second")) {
+    try (ChildTrainer child = child("second")) {
       assertThat(child.prepare(job("j"), file).getPrepared().getResumedStep()).isPositive();
       child.go(FAR);
       Finished finished = child.await(TrainerMessage::hasFinished).getFinished();
@@ -110,11 +99,11 @@ final class TrainerProcessTest {
 
   @Test
   void theDaemonsDeathHaltsItAtOnce() throws Exception {
-    try (Child child = new Child("a")) {
+    try (ChildTrainer child = child("a")) {
       child.prepare(job("j"), "");
       child.go(FAR);
       child.await(TrainerMessage::hasProgress);
-      child.channel.close();
+      child.disconnect();
       assertThat(child.exitCode()).isEqualTo(4);
       assertThat(child.log()).contains("the daemon is gone").doesNotContain("finished");
     }
@@ -122,16 +111,16 @@ final class TrainerProcessTest {
 
   @Test
   void aWaitingOneHaltsToo() throws Exception {
-    try (Child child = new Child("a")) {
+    try (ChildTrainer child = child("a")) {
       child.await(TrainerMessage::hasReady);
-      child.channel.close();
+      child.disconnect();
       assertThat(child.exitCode()).isEqualTo(4);
     }
   }
 
   @Test
   void pastItsDeadlineItPausesUntilALaterOne() throws Exception {
-    try (Child child = new Child("a")) {
+    try (ChildTrainer child = child("a")) {
       child.prepare(job("j"), "");
       child.go(TimeUnit.MILLISECONDS.toNanos(20));
       long paused =
@@ -149,14 +138,14 @@ final class TrainerProcessTest {
 
   @Test
   void knownFailuresAreToldAndUnknownOnesEndTheProcess() throws Exception {
-    try (Child child = new Child("a")) {
+    try (ChildTrainer child = child("a")) {
       TrainerFailed failed = child.prepare(job("unfit"), "").getFailed();
       assertThat(failed.getOutcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_USER_ERROR);
       assertThat(failed.getMessage()).isEqualTo("model and data do not fit");
       assertThat(child.exitCode()).isZero();
       assertThat(child.log()).contains("error: model and data do not fit").doesNotContain("\tat ");
     }
-    try (Child child = new Child("b")) {
+    try (ChildTrainer child = child("b")) {
       Path damaged = Files.writeString(dir.resolve("damaged"), "this is no checkpoint");
       TrainerFailed failed = child.prepare(job("j"), damaged.toString()).getFailed();
       assertThat(failed.getOutcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR);
@@ -164,7 +153,7 @@ final class TrainerProcessTest {
       assertThat(failed.getMessage()).contains(damaged + " is damaged");
       assertThat(child.exitCode()).isZero();
     }
-    try (Child child = new Child("c")) {
+    try (ChildTrainer child = child("c")) {
       child.await(TrainerMessage::hasReady);
       child.send(m -> m.setRun(child.run(job("defect"), "")));
       assertThat(child.exitCode()).isEqualTo(1);
@@ -185,7 +174,7 @@ final class TrainerProcessTest {
     spec.getTrainingBuilder().setBatchSize(100).setSeed(3).setLoss(Loss.LOSS_MSE);
     spec.getTrainingBuilder().getOptimizerBuilder().getSgdBuilder().setLr(0.01);
     Finished whole;
-    try (Child child = new Child("whole", TrainerMain.class)) {
+    try (ChildTrainer child = realChild("whole")) {
       assertThat(child.await(TrainerMessage::hasReady).getReady().getReplicas()).isTrue();
       child.send(m -> m.setRun(child.run(spec.build(), "")));
       child.go(FAR);
@@ -203,7 +192,7 @@ final class TrainerProcessTest {
       assertThat(values.getFloat(8)).isCloseTo(10, within(0.1f));
     }
     SnapshotWritten stop;
-    try (Child child = new Child("first", TrainerMain.class)) {
+    try (ChildTrainer child = realChild("first")) {
       child.prepare(spec.build(), "");
       child.go(FAR);
       // Before its first step is known of, so that it cannot have finished.
@@ -211,7 +200,7 @@ final class TrainerProcessTest {
       stop = child.await(TrainerMessage::hasSnapshot).getSnapshot();
       assertThat(child.exitCode()).isZero();
     }
-    try (Child child = new Child("second", TrainerMain.class)) {
+    try (ChildTrainer child = realChild("second")) {
       TrainerMessage prepared = child.prepare(spec.build(), stop.getFile());
       assertThat(prepared.getPrepared().getResumedStep()).isEqualTo(stop.getStep());
       child.go(FAR);
@@ -237,98 +226,11 @@ final class TrainerProcessTest {
     };
   }
 
-  /** A trainer and the socket to it. */
-  private final class Child implements AutoCloseable {
-    private final Path attemptDir;
-    private final Path log;
-    private final Process process;
-    private final SocketChannel channel;
-    private final ChannelInput in;
+  private ChildTrainer child(String name) throws IOException {
+    return new ChildTrainer(dir, name, FakeTrainerMain.class);
+  }
 
-    Child(String name) throws IOException {
-      this(name, FakeTrainerMain.class);
-    }
-
-    Child(String name, Class<?> main) throws IOException {
-      attemptDir = Files.createDirectory(dir.resolve(name));
-      log = dir.resolve(name + ".log");
-      Path socket = dir.resolve(name + ".sock");
-      try (ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX)) {
-        server.bind(UnixDomainSocketAddress.of(socket));
-        List<String> line = new ArrayList<>();
-        line.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-        line.addAll(TrainerEnvironment.javaOptions());
-        line.add("-cp");
-        line.add(
-            System.getProperty("surefire.test.class.path", System.getProperty("java.class.path")));
-        line.add(main.getName());
-        line.add(socket.toString());
-        ProcessBuilder builder =
-            new ProcessBuilder(line).redirectErrorStream(true).redirectOutput(log.toFile());
-        builder.environment().putAll(TrainerEnvironment.variables(1));
-        process = builder.start();
-        channel = server.accept();
-      }
-      in = new ChannelInput(channel);
-    }
-
-    /** Sends Run; Prepared or TrainerFailed. */
-    TrainerMessage prepare(JobSpec spec, String checkpoint) throws IOException {
-      assertThat(await(TrainerMessage::hasReady).getReady().getKind()).isNotEmpty();
-      send(m -> m.setRun(run(spec, checkpoint)));
-      return await(m -> m.hasPrepared() || m.hasFailed());
-    }
-
-    Run run(JobSpec spec, String checkpoint) {
-      return Run.newBuilder()
-          .setJobId("job")
-          .setSpec(spec)
-          .setSpecDigest("d")
-          .setCheckpointFile(checkpoint)
-          .setAttemptDir(attemptDir.toString())
-          .setDecodedDir(attemptDir.toString())
-          .setDevice("cpu")
-          .build();
-    }
-
-    void go(long forNanos) throws IOException {
-      send(m -> m.setGo(Go.newBuilder().setDeadlineNanos(System.nanoTime() + forNanos)));
-    }
-
-    void send(Consumer<DaemonMessage.Builder> fill) throws IOException {
-      DaemonMessage.Builder message = DaemonMessage.newBuilder();
-      fill.accept(message);
-      ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-      message.build().writeDelimitedTo(bytes);
-      ByteBuffer buffer = ByteBuffer.wrap(bytes.toByteArray());
-      while (buffer.hasRemaining()) {
-        channel.write(buffer);
-      }
-    }
-
-    TrainerMessage await(Predicate<TrainerMessage> wanted) throws IOException {
-      TrainerMessage message;
-      while ((message = TrainerMessage.parseDelimitedFrom(in)) != null) {
-        if (wanted.test(message)) {
-          return message;
-        }
-      }
-      throw new AssertionError("the trainer ended: " + log());
-    }
-
-    int exitCode() throws InterruptedException {
-      assertThat(process.waitFor(20, TimeUnit.SECONDS)).isTrue();
-      return process.exitValue();
-    }
-
-    String log() throws IOException {
-      return Files.readString(log);
-    }
-
-    @Override
-    public void close() throws IOException, InterruptedException {
-      channel.close();
-      process.destroyForcibly().waitFor();
-    }
+  private ChildTrainer realChild(String name) throws IOException {
+    return new ChildTrainer(dir, name, TrainerMain.class);
   }
 }

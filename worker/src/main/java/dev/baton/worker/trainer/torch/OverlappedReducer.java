@@ -1,5 +1,7 @@
 package dev.baton.worker.trainer.torch;
 
+import java.lang.management.ManagementFactory;
+import java.lang.management.ThreadMXBean;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -25,8 +27,15 @@ final class OverlappedReducer implements AutoCloseable {
   private final Owned owned = new Owned();
   private final Reducer reducer;
   private final TensorVector everyOutput = owned.keep(new TensorVector());
+  private final ReplicaGroup group;
+  private final boolean onHost;
+  private final long bytes;
+  private final ThreadMXBean threads = ManagementFactory.getThreadMXBean();
 
   OverlappedReducer(ReplicaGroup group, List<Tensor> parameters) {
+    this.group = group;
+    this.onHost = parameters.stream().noneMatch(Tensor::is_cuda);
+    this.bytes = parameters.stream().mapToLong(Tensor::nbytes).sum();
     boolean[] sparse = new boolean[parameters.size()];
     this.reducer =
         owned.keep(
@@ -79,9 +88,18 @@ final class OverlappedReducer implements AutoCloseable {
     reducer.prepare_for_forward();
   }
 
-  /** Between the forward and the backward pass, which then ends with the averages in place. */
-  void beforeBackward() {
+  /**
+   * The backward pass, which ends with the averages in place. On a host this thread computes it, so
+   * that the time in which it does not is that in which it waits for the other replicas; how long a
+   * device waits is not known.
+   */
+  void backward(Tensor loss) {
     reducer.prepare_for_backward(everyOutput);
+    long begin = System.nanoTime();
+    long computed = threads.getCurrentThreadCpuTime();
+    loss.backward();
+    long waited = System.nanoTime() - begin - (threads.getCurrentThreadCpuTime() - computed);
+    group.account(group.ringBytes(bytes), onHost ? Math.max(0, waited) : 0);
   }
 
   @Override

@@ -1,11 +1,13 @@
 package dev.baton.worker.trainer.torch;
 
 import dev.baton.v1.AttemptOutcome;
+import dev.baton.worker.trainer.Engine.Traffic;
 import dev.baton.worker.trainer.GroupBrokenException;
 import dev.baton.worker.trainer.Membership;
 import dev.baton.worker.trainer.TrainingException;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.IntConsumer;
 import java.util.function.Supplier;
 import java.util.regex.Pattern;
@@ -45,6 +47,12 @@ final class ReplicaGroup implements AutoCloseable {
   /** How often a collective that waits looks whether it was told to end. */
   private static final long LOOK_MILLIS = 500;
 
+  private static final long NCCL_LOOK_NANOS = 20_000;
+
+  /** As c10d's store says that it cannot listen at a port. */
+  private static final Pattern PORT_TAKEN =
+      Pattern.compile("EADDRINUSE|EACCES|address already in use", Pattern.CASE_INSENSITIVE);
+
   private static final Pattern LOST =
       Pattern.compile(
           "gloo|nccl|connection (closed|reset|refused)|timed out|pair closure|broken pipe|socket",
@@ -64,6 +72,8 @@ final class ReplicaGroup implements AutoCloseable {
   private volatile boolean aborted;
   private boolean broken;
   private boolean closed;
+  private long nanos;
+  private long bytesSent;
 
   /** A collective that was begun. To be awaited in the scope it was begun in. */
   final class Pending {
@@ -77,6 +87,22 @@ final class ReplicaGroup implements AutoCloseable {
 
     /** Returns once the result is there. */
     void await() {
+      long begin = System.nanoTime();
+      try {
+        awaitResult();
+      } finally {
+        nanos += System.nanoTime() - begin;
+      }
+    }
+
+    private void awaitResult() {
+      while (nccl && !work.isCompleted()) {
+        // Its own waiting is left to the device, and there ends with the time-out alone.
+        if (aborted) {
+          throw broken(what, new IllegalStateException("the group was told to end"));
+        }
+        LockSupport.parkNanos(NCCL_LOOK_NANOS);
+      }
       if (nccl) {
         guarded(what, work::_wait);
         return;
@@ -113,7 +139,8 @@ final class ReplicaGroup implements AutoCloseable {
     this.look = owned.keep(new Milliseconds(LOOK_MILLIS));
     this.equalSplits = owned.keep(new LongVector());
     Milliseconds timeout = new Milliseconds(membership.timeout().toMillis());
-    TCPStore connected = owned.keep(store(membership, timeout));
+    Milliseconds forming = new Milliseconds(membership.forming().toMillis());
+    TCPStore connected = owned.keep(store(membership, forming));
     if (rank == 0) {
       listening.accept(connected.getPort() & 0xFFFF);
     }
@@ -124,13 +151,16 @@ final class ReplicaGroup implements AutoCloseable {
         owned.keep(
             nccl
                 ? NcclBackend.create(store, rank, size, timeout)
-                : gloo(store, membership.address(), timeout));
+                : gloo(store, membership.address(), forming));
     // Reducer wants the group that dispatches by device.
     this.processGroup = owned.keep(new ProcessGroup(rank, size));
     ProcessGroup.BackendType type =
         nccl ? ProcessGroup.BackendType.NCCL : ProcessGroup.BackendType.GLOO;
     processGroup.setBackend(device.type(), type, new BackendOptional(backend));
     processGroup.setDefaultBackend(type);
+    if (!nccl) {
+      backend.setTimeout(timeout);
+    }
   }
 
   /** Whether this build of libtorch has c10d's bindings; that for CUDA 12 has not. */
@@ -143,9 +173,29 @@ final class ReplicaGroup implements AutoCloseable {
     }
   }
 
+  /** On rank 0 at the first of its ports that is free. */
   private static TCPStore store(Membership membership, Milliseconds timeout) {
+    for (int port = membership.storePort(); ; port++) {
+      try {
+        return store(membership, port, timeout);
+      } catch (RuntimeException e) {
+        if (membership.rank() != 0 || !PORT_TAKEN.matcher(TorchErrors.firstLine(e)).find()) {
+          throw e;
+        }
+        if (port >= membership.lastPort()) {
+          throw new TrainingException(
+              AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR,
+              "none of the ports %d to %d is free, at one of which replicas meet: give the worker more"
+                  .formatted(membership.storePort(), membership.lastPort()),
+              e);
+        }
+      }
+    }
+  }
+
+  private static TCPStore store(Membership membership, int port, Milliseconds timeout) {
     TCPStoreOptions options = new TCPStoreOptions();
-    options.port((short) membership.storePort());
+    options.port((short) port);
     options.isServer(membership.rank() == 0);
     options.waitWorkers(false);
     options.timeout(timeout);
@@ -193,6 +243,17 @@ final class ReplicaGroup implements AutoCloseable {
     }
   }
 
+  /** The training thread's. */
+  Traffic traffic() {
+    return new Traffic(nanos, bytesSent);
+  }
+
+  /** Notes what was sent, and how long it was waited for, by collectives that others began. */
+  void account(long sentBytes, long waitedNanos) {
+    bytesSent += sentBytes;
+    nanos += waitedNanos;
+  }
+
   int rank() {
     return rank;
   }
@@ -227,6 +288,8 @@ final class ReplicaGroup implements AutoCloseable {
    * @param inSplits elements that go to each rank
    */
   Pending allToAll(Tensor out, Tensor in, LongVector outSplits, LongVector inSplits) {
+    long own = inSplits.empty() ? in.numel() / size : inSplits.get(rank);
+    bytesSent += (in.numel() - own) * in.element_size();
     return begin("all-to-all", () -> backend.alltoall_base(out, in, outSplits, inSplits));
   }
 
@@ -237,6 +300,7 @@ final class ReplicaGroup implements AutoCloseable {
 
   /** Begins to put every rank's {@code in} into everyone's {@code out}, in rank order. */
   Pending allGather(Tensor out, Tensor in) {
+    bytesSent += in.nbytes() * (size - 1);
     return begin("all-gather", () -> backend._allgather_base(out, in));
   }
 
@@ -255,11 +319,21 @@ final class ReplicaGroup implements AutoCloseable {
 
   /** Begins c10d's own sum: not in an order that can be relied on. */
   Pending allReduce(Tensor tensor) {
+    bytesSent += ringBytes(tensor.nbytes());
     return begin("all-reduce", () -> backend.allreduce(new TensorVector(tensor)));
   }
 
-  /** Begins to overwrite everyone's tensor with that of {@code root}. */
+  /** What a rank sends in a ring's all-reduce of so many bytes. */
+  long ringBytes(long bytes) {
+    return 2 * bytes * (size - 1) / size;
+  }
+
+  /**
+   * Begins to overwrite everyone's tensor with that of {@code root}, to which all that is sent is
+   * counted, although others may pass it on.
+   */
   Pending broadcast(Tensor tensor, int root) {
+    bytesSent += rank == root ? tensor.nbytes() * (size - 1) : 0;
     BroadcastOptions options = new BroadcastOptions();
     options.rootRank(root);
     options.rootTensor(0);

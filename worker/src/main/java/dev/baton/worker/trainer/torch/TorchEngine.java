@@ -14,6 +14,7 @@ import dev.baton.worker.trainer.Seeds.Purpose;
 import dev.baton.worker.trainer.TensorInfo;
 import dev.baton.worker.trainer.TrainingException;
 import java.nio.ByteBuffer;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.IntConsumer;
@@ -44,6 +45,12 @@ import org.jspecify.annotations.Nullable;
  * optimizer and sums come last, and buffers are put back where a replica is lost.
  */
 final class TorchEngine implements Engine {
+  /**
+   * How long a member may be silent in fast mode: a backward pass that waits for others cannot be
+   * told to end, and one that was merely slow costs no more than another group.
+   */
+  private static final Duration FAST_SILENCE = Duration.ofSeconds(30);
+
   private final String kind;
   private final ForwardSeeds seeds;
   private final SampleFormat format;
@@ -76,8 +83,13 @@ final class TorchEngine implements Engine {
   /** Whether a group may give up the same bits for speed. */
   private final boolean fast;
 
-  /** The group that it is in. */
-  private volatile @Nullable Replication replication;
+  private @Nullable Replication replication;
+
+  /** The group that it is in, or that agrees on a state. */
+  private volatile @Nullable ReplicaGroup group;
+
+  /** Whether the group that it is in, or is about to be, was told to end. */
+  private volatile boolean abandoned;
 
   /** The generators' seed for a shard's forward pass. */
   interface ForwardSeeds {
@@ -200,23 +212,31 @@ final class TorchEngine implements Engine {
   }
 
   @Override
-  public long join(Membership membership, long step, IntConsumer listening) {
-    leave();
-    if (membership.size() == 1) {
-      return step;
+  public Standing join(Membership wanted, Standing mine, IntConsumer listening) {
+    if (replication != null) {
+      leave();
     }
-    if (membership.size() > shards) {
-      throw new IllegalArgumentException(membership.size() + " replicas for " + shards + " shards");
+    if (wanted.size() == 1) {
+      StateTransfer.requireWhole(mine.position(), 1);
+      return mine;
     }
-    ReplicaGroup group = ReplicaGroup.form(membership, device, listening);
+    if (wanted.size() > shards) {
+      throw new IllegalArgumentException(wanted.size() + " replicas for " + shards + " shards");
+    }
+    Membership membership = fast ? wanted.silentAtMost(FAST_SILENCE) : wanted;
+    ReplicaGroup formed = ReplicaGroup.form(membership, device, listening);
     boolean joined = false;
     try (PointerScope scope = new PointerScope();
         NoGradGuard none = new NoGradGuard()) {
+      group = formed;
+      if (abandoned) {
+        formed.abort();
+      }
       long job = 31L * (31L * layout().toString().hashCode() + shards) + (fast ? 1 : 0);
-      long agreed = new StateTransfer(group, state, sums).agree(step, job);
+      Standing agreed = new StateTransfer(formed, state, sums).agree(mine, job);
       replication =
           new Replication(
-              group,
+              formed,
               shards,
               fast,
               parameters(),
@@ -228,7 +248,8 @@ final class TorchEngine implements Engine {
       return agreed;
     } finally {
       if (!joined) {
-        group.close();
+        group = null;
+        formed.close();
       }
     }
   }
@@ -239,19 +260,28 @@ final class TorchEngine implements Engine {
 
   @Override
   public void leave() {
-    Replication group = replication;
-    if (group != null) {
-      replication = null;
-      group.close();
+    Replication left = replication;
+    replication = null;
+    group = null;
+    abandoned = false;
+    if (left != null) {
+      left.close();
     }
   }
 
   @Override
   public void abandonGroup() {
-    Replication group = replication;
-    if (group != null) {
-      group.group().abort();
+    abandoned = true;
+    ReplicaGroup told = group;
+    if (told != null) {
+      told.abort();
     }
+  }
+
+  @Override
+  public Traffic traffic() {
+    ReplicaGroup current = group;
+    return current == null ? Traffic.NONE : current.traffic();
   }
 
   @Override
@@ -389,9 +419,8 @@ final class TorchEngine implements Engine {
         told = group.sendReports();
         sent = group.broadcastBuffers();
       }
-      reducer.beforeBackward();
       // The sum over the batch's samples is the average of so many times the parts.
-      partLoss.mul(new Scalar((double) group.size())).backward();
+      reducer.backward(partLoss.mul(new Scalar((double) group.size())));
       told.await();
       if (sent != null) {
         sent.await();

@@ -1,5 +1,6 @@
 package dev.baton.worker.trainer.torch;
 
+import dev.baton.worker.data.Replica;
 import dev.baton.worker.trainer.GroupBrokenException;
 import dev.baton.worker.trainer.Membership;
 import java.io.BufferedReader;
@@ -112,8 +113,7 @@ public final class RankMain {
     return new Membership(
         order[1],
         Integer.parseInt(order[2]),
-        Integer.parseInt(order[3]),
-        Integer.parseInt(order[4]),
+        new Replica(Integer.parseInt(order[3]), Integer.parseInt(order[4])),
         "127.0.0.1",
         Membership.Backend.GLOO,
         Duration.ofMillis(Long.parseLong(order[5])));

@@ -1,11 +1,12 @@
 package dev.baton.worker.trainer.torch;
 
+import com.google.protobuf.ByteString;
 import dev.baton.v1.JobSpec;
 import dev.baton.worker.data.Batch;
 import dev.baton.worker.data.BatchPlan;
 import dev.baton.worker.data.Batches;
 import dev.baton.worker.data.EvalBatches;
-import dev.baton.worker.data.ShardRange;
+import dev.baton.worker.data.Replica;
 import dev.baton.worker.data.TrainBatches;
 import dev.baton.worker.trainer.Engine;
 import dev.baton.worker.trainer.Engine.Sums;
@@ -64,7 +65,15 @@ final class ReplicaJob implements AutoCloseable {
   long join(Membership membership, boolean stateless, IntConsumer listening) {
     size = 1;
     try {
-      step = engine.join(membership, stateless ? -1 : step, listening);
+      // The members' memories differ, and all end with that of the one that is furthest.
+      Engine.Standing mine =
+          new Engine.Standing(
+              stateless ? -1 : step, ByteString.copyFromUtf8("m".repeat((int) step)));
+      Engine.Standing all = engine.join(membership, mine, listening);
+      if (all.memory().size() != all.position()) {
+        throw new IllegalStateException("the memory of another step: " + all);
+      }
+      step = all.position();
     } catch (GroupBrokenException e) {
       if (!e.stateWhole()) {
         step = -1;
@@ -90,7 +99,7 @@ final class ReplicaJob implements AutoCloseable {
             spec.getTraining().getSeed(),
             true,
             step + 1,
-            ShardRange.of(plan.shards(), rank, size))) {
+            new Replica(rank, size).shards(plan.shards()))) {
       for (int i = 0; step < to; i++) {
         Batch batch = Objects.requireNonNull(batches.next());
         Totals before = engine.read(Sums.EPOCH);
