@@ -1,0 +1,1 @@
+"""What the notebooks call of Colab's own package."""
