@@ -4,6 +4,7 @@ import static dev.baton.worker.testing.Eventually.await;
 import static dev.baton.worker.testing.FakeTrainer.job;
 import static dev.baton.worker.testing.FakeTrainer.weights;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIOException;
 
 import dev.baton.v1.Assignment;
 import dev.baton.v1.AttemptOutcome;
@@ -212,6 +213,65 @@ class GangTest {
   }
 
   @Test
+  void aLeaseMayFollowOneWhoseTrainerIsNotReadyYet() {
+    Assignment assignment = coordinator.assignment("j", ENDLESS);
+    List<LeaseRef> first = coordinator.gang("j", 1);
+    coordinator.offerRank(first.get(0), assignment, null);
+    List<LeaseRef> next = coordinator.gang("j", 1);
+    coordinator.offerRank(next.get(0), assignment, first.get(0));
+    await("trains", () -> reported(next.get(0)) > 3);
+    assertThat(waiting(first.get(0))).isEmpty();
+    BeginAttemptRequest begun = onlyBegin();
+    assertThat(begun.getLease()).isEqualTo(next.get(0));
+    // From what was restored here, as if there had been no term before.
+    assertThat(begun.getFromMemory()).isFalse();
+    assertThat(worker.entries("attempts")).isEqualTo(1);
+  }
+
+  @Test
+  void aRefusedWriteMayCrossTheOfferThatContinues() {
+    String name = job("finish", 99_999, 5, 0, 50);
+    List<LeaseRef> gang = twoRanks(name);
+    await("trains", () -> reported(gang.get(0)) > 10);
+    ProcessHandle zero = trainer(0);
+    // Nothing but the refusal tells of the end.
+    coordinator.answering(false);
+    coordinator.end(gang.get(0));
+    await("refused", () -> !coordinator.copy(coordinator.refusals).isEmpty());
+    List<LeaseRef> alone = coordinator.gang("j", 1);
+    coordinator.offerRank(alone.get(0), coordinator.assignment("j", name), gang.get(0));
+    coordinator.answering(true);
+    await("commits", () -> commitsOf(alone.get(0)) > 0);
+    assertThat(zero.isAlive()).isTrue();
+    assertThat(coordinator.lossSteps()).isEqualTo(steps(coordinator.committedStep()));
+  }
+
+  @Test
+  void aRefusedWriteEndsARankThatNothingContinues() {
+    String name = job("finish", 99_999, 5, 0, 50);
+    List<LeaseRef> gang = twoRanks(name);
+    await("trains", () -> reported(gang.get(0)) > 10);
+    ProcessHandle zero = trainer(0);
+    coordinator.end(gang.get(0));
+    await("ended", () -> leases().equals(List.of(gang.get(1))) && !zero.isAlive());
+  }
+
+  @Test
+  void aJobThatStartsAnewOnThisWorkerEndsWhatIsLeftOfItsOlderTerms() {
+    List<LeaseRef> old = twoRanks(ENDLESS);
+    await("trains", () -> reported(old.get(0)) > 3);
+    List<LeaseRef> anew = twoRanks(ENDLESS);
+    await("trains", () -> reported(anew.get(0)) > 3 && reported(anew.get(1)) > 0);
+    assertThat(leases()).containsExactlyInAnyOrderElementsOf(anew);
+    assertThat(coordinator.copy(coordinator.finished)).isEmpty();
+    // An offer of an older term, come late, changes nothing.
+    coordinator.offerRank(old.get(0), coordinator.assignment("j", ENDLESS), null);
+    long then = reported(anew.get(0));
+    await("goes on", () -> reported(anew.get(0)) > then + 20);
+    assertThat(leases()).containsExactlyInAnyOrderElementsOf(anew);
+  }
+
+  @Test
   void aTrainerPreparedToJoinComesWithoutAState() {
     List<LeaseRef> first = coordinator.gang("j", 1);
     coordinator.offerRank(first.get(0), coordinator.assignment("j", ENDLESS), null);
@@ -312,6 +372,27 @@ class GangTest {
                 assertThat(result.getProbeId()).isEqualTo(5);
                 assertThat(result.getWorkerIdsList()).containsExactly("there", "other");
               });
+    }
+  }
+
+  @Test
+  void theFirstFreePortOfTheRangeAnswersProbes() throws Exception {
+    try (ServerSocket taken = new ServerSocket(0, 5, InetAddress.getLoopbackAddress())) {
+      int first = taken.getLocalPort();
+      assertThatIOException()
+          .isThrownBy(
+              () -> {
+                try (ServerSocket also =
+                    new ServerSocket(first + 1, 5, InetAddress.getLoopbackAddress())) {
+                  assertThat(also.getLocalPort()).isEqualTo(first + 1);
+                  ProbeListener.open("w", false, new PortRange(first, first + 1)).close();
+                }
+              })
+          .withMessage(
+              "--ports: none of %d-%d is free on this machine".formatted(first, first + 1));
+      try (ProbeListener second = ProbeListener.open("w", false, new PortRange(first, first + 9))) {
+        assertThat(second.port()).isBetween(first + 1, first + 9);
+      }
     }
   }
 

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.baton.v1.LeaseRef;
 import dev.baton.v1.Progress;
 import dev.baton.v1.ProgressReport;
+import dev.baton.v1.ReplicaProgress;
 import dev.baton.v1.StepProgress;
 import dev.baton.worker.testing.ManualLoop;
 import java.time.Duration;
@@ -65,6 +66,24 @@ class ProgressReporterTest {
     reporter.again();
     assertThat(steps()).containsExactly(1L);
     assertThat(new ProgressReporter(loop, reports::add).lastStep(7)).isEqualTo(7);
+  }
+
+  @Test
+  void ofAnotherRankItsOwnPartAloneGoesOnceASecond() {
+    reporter.begun(LEASE.toBuilder().setRank(2).build());
+    for (int i = 1; i <= 250; i++) {
+      reporter.progress(
+          StepProgress.newBuilder()
+              .setFirstStep(1)
+              .setProgress(Progress.newBuilder().setStep(i))
+              .setReplica(ReplicaProgress.newBuilder().setBytesSent(i))
+              .build());
+      loop.advance(Duration.ofMillis(10));
+    }
+    assertThat(reports.stream().map(r -> r.getReplica().getBytesSent()).toList())
+        .containsExactly(1L, 100L, 200L);
+    assertThat(reports).noneMatch(ProgressReport::hasProgress);
+    assertThat(reporter.lastStep(0)).isEqualTo(250);
   }
 
   private void step(long step) {
