@@ -36,7 +36,7 @@ public record Attempt(
     return new Attempt(
         jobId,
         lease,
-        List.of(lease.workerName()),
+        lease.workerNames(),
         startedAtMs,
         0,
         "",

@@ -34,17 +34,19 @@ final class AttemptWrites {
 
   private final CoreState state;
   private final Leases leases;
+  private final Gangs gangs;
   private final Uploads uploads;
 
-  AttemptWrites(CoreState state, Leases leases, Uploads uploads) {
+  AttemptWrites(CoreState state, Leases leases, Gangs gangs, Uploads uploads) {
     this.state = state;
     this.leases = leases;
+    this.gangs = gangs;
     this.uploads = uploads;
   }
 
   /** As {@link Scheduler#beginAttempt}. */
   void beginAttempt(BeginAttemptRequest request, Now now) {
-    Running held = state.live(request.getLease());
+    Running held = state.liveFirst(request.getLease(), "BeginAttempt");
     if (held.attempt.begun()) {
       // Repeated, perhaps late: what was committed since must stay.
       return;
@@ -52,9 +54,13 @@ final class AttemptWrites {
     Job job = held.job;
     List<CheckpointRecord> checkpoints = state.jobs.checkpoints(job.id());
     long resumed = request.getResumedStep();
+    boolean inMemory = request.getFromMemory() && held.first().continues != null;
+    if (request.getFromMemory() && !inMemory) {
+      throw precondition("job " + job.id() + ": from_memory is for a lease that follows another");
+    }
     boolean known =
         request.getCheckpointId().isEmpty()
-            ? resumed == 0
+            ? resumed == 0 || inMemory
             : checkpoints.stream()
                 .anyMatch(c -> c.id().equals(request.getCheckpointId()) && c.step() == resumed);
     if (!known) {
@@ -100,18 +106,22 @@ final class AttemptWrites {
             "the checkpoint of step " + checkpoint.step() + " is damaged: " + reason,
             now);
       }
-      if (reason != null || checkpoint.step() > resumed) {
+      // A checkpoint that a replica committed just before it was lost may lie a step beyond what
+      // the
+      // others have in memory; it stays, as what they compute again is the same.
+      if (reason != null || (checkpoint.step() > resumed && !inMemory)) {
         state.discard(checkpoint);
       }
     }
-    state.jobs.deleteMetricsBeyond(job.id(), resumed);
+    if (!inMemory) {
+      state.jobs.deleteMetricsBeyond(job.id(), resumed);
+    }
     held.attempt = held.attempt.began(resumed, request.getKind());
     state.jobs.updateAttempt(held.attempt);
     held.progress =
-        Progress.newBuilder()
+        (inMemory ? held.progress.toBuilder() : Progress.newBuilder().setPhase("preparing"))
             .setStep(resumed)
             .setTotalSteps(request.getTotalSteps())
-            .setPhase("preparing")
             .build();
     state.outbox.notify(
         next,
@@ -119,9 +129,11 @@ final class AttemptWrites {
         "attempt "
             + held.attempt.number()
             + " on "
-            + held.lease().workerName()
-            + (resumed == 0 ? ", from the beginning" : ", from step " + resumed),
+            + held.lease().on()
+            + (resumed == 0 ? ", from the beginning" : ", from step " + resumed)
+            + (inMemory ? " in memory" : ""),
         now);
+    gangs.begun(held, now);
   }
 
   /** As {@link Scheduler#storageRefused}. */
@@ -143,24 +155,26 @@ final class AttemptWrites {
     if (upload.state() != Upload.State.OPEN) {
       return upload.uploadId();
     }
-    Running held = state.live(request.getLease());
+    Running held = state.liveFirst(request.getLease(), "CommitCheckpoint");
     Job job = held.job;
     long step = request.getStep();
     if (!held.attempt.begun()) {
       throw precondition("job " + job.id() + ": BeginAttempt comes before CommitCheckpoint");
     }
     List<CheckpointRecord> checkpoints = state.jobs.checkpoints(job.id());
-    long newest = checkpoints.isEmpty() ? -1 : checkpoints.get(checkpoints.size() - 1).step();
-    if (step < Math.max(newest, held.attempt.resumedStep())) {
-      throw invalid(
-          "step: it is "
-              + step
-              + ", but step "
-              + Math.max(newest, held.attempt.resumedStep())
-              + " is committed already");
+    @Nullable CheckpointRecord last =
+        checkpoints.isEmpty() ? null : checkpoints.get(checkpoints.size() - 1);
+    long newest = last == null ? -1 : last.step();
+    // One of an earlier term may lie beyond what this one has in memory.
+    long mine =
+        last != null && last.term() == held.lease().term()
+            ? Math.max(newest, held.attempt.resumedStep())
+            : held.attempt.resumedStep();
+    if (step < mine) {
+      throw invalid("step: it is " + step + ", but step " + mine + " is committed already");
     }
     checkPoints(request.getPointsList(), step);
-    if (step == newest) {
+    if (step <= newest) {
       // The same state once more, sent only to hand the lease back.
       state.stores.uploads().setState(upload.uploadId(), Upload.State.DISCARDED);
     } else {
@@ -201,11 +215,13 @@ final class AttemptWrites {
           JobTransitions.next(committed, new JobEvent.Released(reason), now),
           reason,
           AttemptOutcome.ATTEMPT_OUTCOME_RELEASED,
+          0,
           now);
     } else {
       state.write(committed, job.fence());
       state.jobs.updateAttempt(held.attempt);
       held.job = committed;
+      gangs.checkpointKept(held, step);
     }
     return upload.uploadId();
   }
@@ -236,9 +252,16 @@ final class AttemptWrites {
         || request.getOutcome() == AttemptOutcome.UNRECOGNIZED) {
       throw invalid("outcome: it must be set");
     }
+    int rank = request.getLease().getRank();
     boolean done = request.getOutcome() == AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED;
+    if (done && rank > 0) {
+      throw invalid("lease.rank: it is " + rank + ", but rank 0 alone finishes with success");
+    }
     if (done && !held.attempt.begun()) {
       throw precondition("job " + job.id() + ": BeginAttempt comes before FinishAttempt");
+    }
+    if (isOwnLoss(request.getOutcome()) && gangs.goesOnWithout(held, rank, now)) {
+      return;
     }
     List<Upload> files = new ArrayList<>();
     for (NewArtifact artifact : request.getArtifactsList()) {
@@ -268,7 +291,7 @@ final class AttemptWrites {
           case ATTEMPT_OUTCOME_KILLED -> new JobEvent.Killed(message);
           case ATTEMPT_OUTCOME_RELEASED ->
               declined
-                  ? new JobEvent.Declined(message, declinedWait(held, now))
+                  ? new JobEvent.Declined(message, declinedWait(held, rank, now))
                   : new JobEvent.Released(message);
           case ATTEMPT_OUTCOME_WORKER_ERROR ->
               new JobEvent.WorkerFailed(message, workerFailedWait(job.id(), now));
@@ -291,14 +314,21 @@ final class AttemptWrites {
       }
     }
     // A job that goes on begins again at its newest checkpoint, and withdraws points beyond that.
-    if (next.state().ended()) {
+    if (next.state().ended() && rank == 0) {
       state.jobs.putMetrics(job.id(), request.getPointsList());
     }
     if (next.state().ended() && !done) {
       next = next.with(held.progress);
     }
     String reason = declined ? "given back" : outcomeName(request.getOutcome());
-    leases.endLease(held, next, reason, request.getOutcome(), now);
+    leases.endLease(held, next, reason, request.getOutcome(), rank, now);
+  }
+
+  /** Whether an outcome ends but one replica of a gang, where the others can go on. */
+  private static boolean isOwnLoss(AttemptOutcome outcome) {
+    return outcome == AttemptOutcome.ATTEMPT_OUTCOME_KILLED
+        || outcome == AttemptOutcome.ATTEMPT_OUTCOME_RELEASED
+        || outcome == AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR;
   }
 
   private static Result result(Job job, Result result) {
@@ -323,8 +353,8 @@ final class AttemptWrites {
   }
 
   /** A job whose offer came back goes to others at once, and waits where it always comes back. */
-  private long declinedWait(Running held, Now now) {
-    @Nullable Worker holder = state.fleet.find(held.lease().workerId());
+  private long declinedWait(Running held, int rank, Now now) {
+    @Nullable Worker holder = state.fleet.find(held.replicas.get(rank).workerId());
     if (holder == null || !holder.mayTakeJobs()) {
       return 0;
     }
@@ -339,7 +369,7 @@ final class AttemptWrites {
 
   /** As {@link Scheduler#appendLog}. */
   long appendLog(AppendLogRequest request, Now now) {
-    Running held = state.live(request.getLease());
+    Running held = state.liveFirst(request.getLease(), "AppendLog");
     if (request.getData().size() > MAX_LOG_PIECE || request.getOffset() < 0) {
       throw invalid("data: at most 256 KiB, at an offset of 0 or more");
     }

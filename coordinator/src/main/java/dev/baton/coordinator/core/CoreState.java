@@ -1,6 +1,7 @@
 package dev.baton.coordinator.core;
 
 import static dev.baton.coordinator.core.CoordinatorException.aborted;
+import static dev.baton.coordinator.core.CoordinatorException.invalid;
 import static dev.baton.coordinator.core.CoordinatorException.notFound;
 
 import dev.baton.v1.JobSpec;
@@ -8,8 +9,10 @@ import dev.baton.v1.LeaseRef;
 import dev.baton.v1.OrderKind;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -27,6 +30,12 @@ final class CoreState {
   /** Jobs under a lease, by id. */
   final Map<String, Running> running = new LinkedHashMap<>();
 
+  /** Those of them that may have more than one replica, by id. */
+  final Set<String> gangs = new LinkedHashSet<>();
+
+  /** Something may let one of them grow. */
+  boolean growthDue;
+
   /** Which worker was told to stand by for a job. */
   final Map<String, String> standbys = new HashMap<>();
 
@@ -39,7 +48,7 @@ final class CoreState {
   CoreState(Stores stores, LeasePolicy policy) {
     this.stores = stores;
     this.jobs = stores.jobs();
-    this.fleet = new Fleet(policy.heartbeat().toNanos() * 5 / 2);
+    this.fleet = new Fleet(policy.silence().toNanos());
   }
 
   // ---- Jobs
@@ -50,7 +59,10 @@ final class CoreState {
     return held != null
             && held.lease().term() == ref.getTerm()
             && held.lease().leaseId().equals(ref.getLeaseId())
-            && held.lease().workerId().equals(workerId)
+            && ref.getRank() >= 0
+            && ref.getRank() < held.replicas.size()
+            && held.replicas.get(ref.getRank()).workerId().equals(workerId)
+            && !held.replicas.get(ref.getRank()).gaveUp
         ? held
         : null;
   }
@@ -63,8 +75,25 @@ final class CoreState {
     Running held = running.get(ref.getJobId());
     if (held == null
         || held.lease().term() != ref.getTerm()
-        || !held.lease().leaseId().equals(ref.getLeaseId())) {
+        || !held.lease().leaseId().equals(ref.getLeaseId())
+        || ref.getRank() < 0
+        || ref.getRank() >= held.replicas.size()
+        || held.replicas.get(ref.getRank()).gaveUp) {
       throw aborted("job " + ref.getJobId() + ": term " + ref.getTerm() + " is over");
+    }
+    return held;
+  }
+
+  /**
+   * As {@link #live}, for what rank 0 alone may do.
+   *
+   * @param what the call's name
+   */
+  Running liveFirst(LeaseRef ref, String what) {
+    Running held = live(ref);
+    if (ref.getRank() != 0) {
+      throw invalid(
+          "lease.rank: it is " + ref.getRank() + ", but " + what + " is for rank 0 alone");
     }
     return held;
   }
@@ -102,10 +131,24 @@ final class CoreState {
     stores.uploads().setState(checkpoint.id(), Upload.State.DISCARDED);
   }
 
-  void order(Running held, OrderKind kind, String reason) {
-    @Nullable Worker holder = fleet.find(held.lease().workerId());
+  /** An order to one replica's worker, where that is connected. */
+  void order(Running held, Replica to, OrderKind kind, String reason) {
+    @Nullable Worker holder = fleet.find(to.workerId());
     if (holder != null) {
-      outbox.order(holder, Outbox.ref(held.job.id(), held.lease()), kind, reason);
+      outbox.order(holder, Outbox.ref(held.job.id(), held.lease(), to.rank), kind, reason);
+    }
+  }
+
+  /**
+   * The replicas of a lease that is over are to stop, so that no trainer stays behind.
+   *
+   * @param actor the rank that ended it, and knows; -1: none
+   */
+  void stopAll(Running held, int actor, String reason) {
+    for (Replica replica : held.replicas) {
+      if (replica.rank != actor && !replica.gaveUp) {
+        order(held, replica, OrderKind.ORDER_KIND_CANCEL, reason);
+      }
     }
   }
 

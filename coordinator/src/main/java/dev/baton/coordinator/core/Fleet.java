@@ -40,8 +40,36 @@ final class Fleet {
     return workers.values();
   }
 
+  /** Those with a free slot that are heard of. */
+  List<Worker> free(Now now) {
+    return heardOf(free, now);
+  }
+
+  /** All that are heard of. */
+  List<Worker> heardOf(Now now) {
+    return heardOf(workers.values(), now);
+  }
+
+  private List<Worker> heardOf(Collection<Worker> of, Now now) {
+    List<Worker> heard = new ArrayList<>();
+    List<Worker> fellSilent = new ArrayList<>();
+    for (Worker worker : of) {
+      (silent(worker, now) ? fellSilent : heard).add(worker);
+    }
+    for (Worker worker : fellSilent) {
+      worker.fellSilent();
+      free.remove(worker);
+    }
+    return heard;
+  }
+
   boolean hasRoom() {
     return !free.isEmpty();
+  }
+
+  /** Some room may be used now that was kept. */
+  void roomier() {
+    roomier = true;
   }
 
   /** Whether some worker may have gained room since the last call. */
@@ -71,20 +99,26 @@ final class Fleet {
 
   /**
    * The best of the workers with room for the job: first the one that stands by, then one of the
-   * kind that the job had, then any but the one to avoid, then that.
+   * kind that the job had, then any but the one to avoid, then that. Room that is set aside for
+   * another job does not count.
    */
-  Optional<Worker> choose(Waiting job, @Nullable Worker standby, @Nullable Worker holder, Now now) {
+  Optional<Worker> choose(
+      Waiting job,
+      @Nullable Worker standby,
+      @Nullable Worker holder,
+      @Nullable Reservation aside,
+      Now now) {
     if (standby != null
         && standby != holder
         && !silent(standby, now)
-        && standby.fits(job.needs())) {
+        && standby.room(job.needs(), aside) > 0) {
       return Optional.of(standby);
     }
     Worker best = null;
     int bestRank = -1;
     List<Worker> fellSilent = new ArrayList<>();
     for (Worker worker : free) {
-      if (worker == holder || !worker.fits(job.needs())) {
+      if (worker == holder || worker.room(job.needs(), aside) == 0) {
         continue;
       }
       if (silent(worker, now)) {

@@ -9,6 +9,9 @@ public sealed interface JobEvent {
   /** A worker got the next term. {@code machine} is what the core sees of its kind. */
   record Granted(Lease lease, String machine) implements JobEvent {}
 
+  /** Those who run it go on with others or without some, in the next term. */
+  record Regrouped(Lease lease) implements JobEvent {}
+
   /** The attempt's state is restored, on this kind. */
   record Began(String kind) implements JobEvent {}
 

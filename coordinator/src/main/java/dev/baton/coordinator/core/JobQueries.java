@@ -13,10 +13,12 @@ final class JobQueries {
 
   private final CoreState state;
   private final Leases leases;
+  private final Placement placement;
 
-  JobQueries(CoreState state, Leases leases) {
+  JobQueries(CoreState state, Leases leases, Placement placement) {
     this.state = state;
     this.leases = leases;
+    this.placement = placement;
   }
 
   /** As {@link Scheduler#view}. */
@@ -57,7 +59,7 @@ final class JobQueries {
 
   private Progress progress(Job job) {
     @Nullable Running live = state.running.get(job.id());
-    return live == null ? job.progress() : live.progress;
+    return live == null ? job.progress() : live.progressOfAll();
   }
 
   /** Why a job waits or why it ended, in one line. */
@@ -65,16 +67,22 @@ final class JobQueries {
     @Nullable Running held = state.running.get(job.id());
     if (held != null) {
       if (held.available) {
-        return "worker " + held.lease().workerName() + " is silent; " + noRoom(held.waiting());
+        return "worker " + held.lease().on() + " is silent; " + noRoom(held.waiting(), now);
       }
-      @Nullable Worker holder = state.fleet.find(held.lease().workerId());
-      if (holder == null || !holder.connected) {
-        long seconds = Math.max(0, leases.freeAt(held) - now.nanos()) / (1_000 * MILLI);
-        return "worker "
-            + held.lease().workerName()
-            + " is silent; its lease runs "
-            + seconds
-            + " s more";
+      for (Replica replica : held.replicas) {
+        @Nullable Worker holder = state.fleet.find(replica.workerId());
+        if (holder == null || !holder.connected) {
+          long seconds = Math.max(0, leases.freeAt(held, replica) - now.nanos()) / (1_000 * MILLI);
+          return "worker "
+              + replica.workerName()
+              + " is silent; its lease runs "
+              + seconds
+              + " s more";
+        }
+      }
+      if (held.group != null && !held.attempt.begun() && held.replicas.size() > 1) {
+        long ready = held.replicas.stream().filter(r -> r.waiting).count();
+        return ready + " of " + held.replicas.size() + " replicas are ready to begin";
       }
       return held.notStored.isEmpty() ? job.reason() : notStored(held.notStored);
     }
@@ -87,10 +95,10 @@ final class JobQueries {
       long seconds = (waits.notBeforeNanos() - now.nanos() + 999 * MILLI) / (1_000 * MILLI);
       return before + "waits " + seconds + " s before it is tried again";
     }
-    return before + noRoom(waits);
+    return before + noRoom(waits, now);
   }
 
-  private String noRoom(Waiting job) {
+  private String noRoom(Waiting job, Now now) {
     int connected = 0;
     int able = 0;
     String lacks = "";
@@ -110,6 +118,9 @@ final class JobQueries {
     }
     if (able == 0) {
       return "none of " + connected + " connected workers fits (" + lacks + ")";
+    }
+    if (job.needs().gang()) {
+      return placement.whyNoGang(job, now);
     }
     return able == 1
         ? "the one worker that fits is busy"

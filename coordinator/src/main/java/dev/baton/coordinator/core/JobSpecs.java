@@ -50,6 +50,7 @@ public final class JobSpecs {
 
   private static final long GIB = 1L << 30;
   private static final long MIN_MEMORY = 64L << 20;
+  private static final int MAX_REPLICAS = 64;
   private static final int MAX_CLASSES = 1_000_000;
   private static final int MAX_EDGE = 16_384;
 
@@ -256,11 +257,7 @@ public final class JobSpecs {
         "training.batch_size",
         training.getBatchSize(),
         "at least replicas.shards, which is " + shards);
-    check(
-        max == 1,
-        "replicas.max",
-        max,
-        "1: this version trains on one replica (replicas.shards may be larger)");
+    check(max <= MAX_REPLICAS, "replicas.max", max, "at most " + MAX_REPLICAS);
     return Replicas.newBuilder().setMin(min).setMax(max).setShards(shards).build();
   }
 

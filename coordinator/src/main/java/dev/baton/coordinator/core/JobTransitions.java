@@ -115,6 +115,12 @@ public final class JobTransitions {
         .refuse(ENDED, Transition.Reason.ENDED)
         .otherwise(Transition.Reason.NOT_QUEUED);
     table
+        .on(JobEvent.Regrouped.class)
+        .from(RUNNING, JobTransitions::regroup, RUNNING)
+        .from(PAUSING, JobTransitions::regroup, PAUSING)
+        .refuse(ENDED, Transition.Reason.ENDED)
+        .otherwise(Transition.Reason.NOT_LEASED);
+    table
         .on(JobEvent.Began.class)
         .from(RUNNING, JobTransitions::begin, RUNNING)
         .from(PAUSING, JobTransitions::begin, PAUSING)
@@ -202,11 +208,20 @@ public final class JobTransitions {
     return table.checked();
   }
 
-  private static Job grant(Job job, JobEvent.Granted event, Now now) {
-    if (event.lease().term() != job.term() + 1) {
+  private static void checkNext(Job job, Lease lease) {
+    if (lease.term() != job.term() + 1) {
       throw new IllegalStateException(
-          "job " + job.id() + " at term " + job.term() + " was granted " + event.lease());
+          "job " + job.id() + " at term " + job.term() + " was granted " + lease);
     }
+  }
+
+  private static Job regroup(Job job, JobEvent.Regrouped event, Now now) {
+    checkNext(job, event.lease());
+    return job.with(job.state(), event.lease(), job.reason());
+  }
+
+  private static Job grant(Job job, JobEvent.Granted event, Now now) {
+    checkNext(job, event.lease());
     Failures failures = job.failures();
     KindHistory kind = job.kind();
     return job.with(RUNNING, event.lease(), "")

@@ -14,6 +14,11 @@ public record LeasePolicy(Duration heartbeat, Duration lease, Duration grace) {
   public static final LeasePolicy DEFAULT =
       new LeasePolicy(Duration.ofSeconds(3), Duration.ofSeconds(15), Duration.ofSeconds(2));
 
+  /** After which a worker that says nothing is offered nothing, and a gang goes on without it. */
+  Duration silence() {
+    return heartbeat.multipliedBy(5).dividedBy(2);
+  }
+
   public LeasePolicy {
     if (heartbeat.compareTo(Duration.ofMillis(10)) < 0) {
       throw new IllegalArgumentException(

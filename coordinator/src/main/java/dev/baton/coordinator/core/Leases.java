@@ -1,6 +1,8 @@
 package dev.baton.coordinator.core;
 
 import dev.baton.v1.AttemptOutcome;
+import java.util.Objects;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -14,6 +16,7 @@ final class Leases {
   private final Standbys standbys;
   private final long leaseNanos;
   private final long graceNanos;
+  private final long silenceNanos;
 
   /** Nobody's lease ends before: the coordinator cannot know who was silent. */
   private long quietUntilNanos = Long.MIN_VALUE;
@@ -23,6 +26,7 @@ final class Leases {
     this.standbys = standbys;
     this.leaseNanos = policy.lease().toNanos();
     this.graceNanos = policy.grace().toNanos();
+    this.silenceNanos = policy.silence().toNanos();
   }
 
   /** When a lease ends that is granted or renewed now. */
@@ -34,13 +38,19 @@ final class Leases {
   void quiet(Now now) {
     quietUntilNanos = deadline(now);
     for (Running held : state.running.values()) {
-      held.deadlineNanos = Math.max(held.deadlineNanos, quietUntilNanos);
+      for (Replica replica : held.replicas) {
+        replica.deadlineNanos = Math.max(replica.deadlineNanos, quietUntilNanos);
+      }
       takeBack(held);
     }
   }
 
-  /** Ends what is due. */
-  void tick(Now now) {
+  /**
+   * Ends what is due.
+   *
+   * @param gangs looks after a lease of several
+   */
+  void tick(Now now, Consumer<Running> gangs) {
     Timers.@Nullable Timer timer;
     while ((timer = state.timers.poll(now.nanos())) != null) {
       Running held = state.running.get(timer.jobId());
@@ -49,7 +59,9 @@ final class Leases {
           held.timerNanos = Long.MAX_VALUE;
         }
         if (!held.available) {
-          if (freeAt(held) <= now.nanos()) {
+          if (held.group != null) {
+            gangs.accept(held);
+          } else if (freeAt(held) <= now.nanos()) {
             leaseEnded(held, now);
           } else {
             arm(held);
@@ -60,10 +72,16 @@ final class Leases {
     }
   }
 
-  /** The holder is there: its lease begins anew. */
-  void renew(Running held, Now now) {
-    held.deadlineNanos = deadline(now);
-    held.brokenAtNanos = Long.MAX_VALUE;
+  /** The holder is there: its lease, or its part of it, begins anew. */
+  void renew(Running held, int rank, Now now) {
+    Replica replica = held.replicas.get(rank);
+    replica.deadlineNanos = deadline(now);
+    replica.heardNanos = now.nanos();
+    replica.brokenAtNanos = Long.MAX_VALUE;
+    if (held.available && held.group != null) {
+      // Where one of them is back, the others may be about to be.
+      held.quietUntilNanos = now.nanos() + graceNanos;
+    }
     takeBack(held);
     if (held.timerNanos == Long.MAX_VALUE) {
       arm(held);
@@ -79,18 +97,78 @@ final class Leases {
     }
   }
 
-  /** When somebody else may take the next term. */
-  long freeAt(Running held) {
-    long at = held.deadlineNanos;
-    if (held.brokenAtNanos != Long.MAX_VALUE) {
-      at = Math.min(at, held.brokenAtNanos + graceNanos);
+  /** When a replica's part of the lease is over; for a single one: when others may take the job. */
+  long freeAt(Running held, Replica replica) {
+    long at = replica.deadlineNanos;
+    if (replica.brokenAtNanos != Long.MAX_VALUE) {
+      at = Math.min(at, replica.brokenAtNanos + graceNanos);
     }
-    return Math.max(at, quietUntilNanos);
+    return notBefore(held, at);
   }
 
-  /** Sets a timer for {@link #freeAt}. */
+  /** When somebody else may take the next term. */
+  long freeAt(Running held) {
+    return freeAt(held, held.first());
+  }
+
+  /** When the others may go on without this replica, as far as its worker's silence goes. */
+  long lostAt(Running held, Replica replica) {
+    Group group = Objects.requireNonNull(held.group);
+    if (replica.gaveUp) {
+      return Long.MIN_VALUE;
+    }
+    if (replica.brokenAtNanos != Long.MAX_VALUE && group.broken) {
+      return Math.max(replica.brokenAtNanos, held.quietUntilNanos);
+    }
+    long at = replica.heardNanos + silenceNanos;
+    if (replica.brokenAtNanos != Long.MAX_VALUE) {
+      at = Math.min(at, replica.brokenAtNanos + graceNanos);
+    }
+    if (isForming(held) && !replica.waiting) {
+      at = Math.min(at, group.formByNanos);
+    }
+    return notBefore(held, at);
+  }
+
+  /** When a replica's part of the lease is over, whether the others can go on or not. */
+  long overAt(Running held, Replica replica) {
+    Group group = Objects.requireNonNull(held.group);
+    if (replica.gaveUp) {
+      return Long.MIN_VALUE;
+    }
+    long at = freeAt(held, replica);
+    return isForming(held) && !replica.waiting
+        ? Math.min(at, notBefore(held, group.formByNanos))
+        : at;
+  }
+
+  private static boolean isForming(Running held) {
+    return !held.attempt.begun();
+  }
+
+  private long notBefore(Running held, long at) {
+    return Math.max(Math.max(at, quietUntilNanos), held.quietUntilNanos);
+  }
+
+  /** When a gang is to be looked at again. */
+  private long lookAt(Running held, Group group) {
+    long at = group.handOverByNanos;
+    if (group.broken) {
+      at = Math.min(at, Math.max(group.decideAtNanos, group.probeUntilNanos));
+    }
+    for (Replica replica : held.replicas) {
+      at = Math.min(at, held.available ? Long.MAX_VALUE : lostAt(held, replica));
+    }
+    return at;
+  }
+
+  /** Sets a timer for when the lease is to be looked at. */
   void arm(Running held) {
-    long at = freeAt(held);
+    arm(held, held.group == null ? freeAt(held) : lookAt(held, held.group));
+  }
+
+  /** Sets a timer for a lease. */
+  void arm(Running held, long at) {
     if (at < held.timerNanos) {
       held.timerNanos = at;
       state.timers.set(at, held.job.id());
@@ -99,40 +177,50 @@ final class Leases {
 
   /** The lease's time is up. It stays the current one until somebody takes the next. */
   void leaseEnded(Running held, Now now) {
-    @Nullable Worker holder = state.fleet.find(held.lease().workerId());
-    if (holder != null) {
-      holder.fellSilent();
-      state.fleet.update(holder);
+    for (Replica replica : held.replicas) {
+      @Nullable Worker holder = state.fleet.find(replica.workerId());
+      if (holder != null) {
+        holder.fellSilent();
+        state.fleet.update(holder);
+      }
     }
     if (held.job.state() == JobState.PAUSING) {
       Job next =
           JobTransitions.next(
               held.job, new JobEvent.Released("paused; its worker fell silent"), now);
-      endLease(held, next, held.endReason(), AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED, now);
+      endLease(held, next, held.endReason(), AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED, -1, now);
       return;
     }
     held.available = true;
     state.waiting.add(held.waiting(), now.nanos());
-    state.outbox.notify(
-        held.job, "message", "worker " + held.lease().workerName() + " is silent", now);
+    state.outbox.notify(held.job, "message", "worker " + held.lease().on() + " is silent", now);
   }
 
-  /** Ends a lease together with its attempt; {@code next} is what its job becomes. */
-  void endLease(Running held, Job next, String reason, AttemptOutcome outcome, Now now) {
+  /**
+   * Ends a lease together with its attempt.
+   *
+   * @param next what its job becomes
+   * @param actor the rank whose worker ended it; -1: none. The others of a gang are told
+   */
+  void endLease(Running held, Job next, String reason, AttemptOutcome outcome, int actor, Now now) {
     state.write(next, held.job.fence());
+    if (held.group != null) {
+      state.stopAll(held, actor, reason);
+    }
     Attempt ended = held.attempt.ended(now.epochMs(), reason, outcome);
     state.jobs.updateAttempt(ended);
     forget(held);
     state.outbox.notify(
         next,
         "attempt_ended",
-        "attempt " + ended.number() + " on " + ended.lease().workerName() + ": " + reason,
+        "attempt " + ended.number() + " on " + ended.lease().on() + ": " + reason,
         now);
     if (next.state() == JobState.QUEUED) {
       boolean avoid =
           outcome == AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR
               || (outcome == AttemptOutcome.ATTEMPT_OUTCOME_RELEASED && !ended.begun());
-      Waiting waits = enqueue(next, avoid ? ended.lease().workerId() : "", now);
+      String culprit = avoid ? held.replicas.get(Math.max(0, actor)).workerId() : "";
+      Waiting waits = enqueue(next, culprit, now);
       if (waits.notBeforeNanos() > now.nanos()) {
         standbys.prepare(waits, next, null, false, now);
       }
@@ -143,12 +231,15 @@ final class Leases {
   /** Takes a job out of memory that is under a lease no more. */
   void forget(Running held) {
     state.running.remove(held.job.id());
+    state.gangs.remove(held.job.id());
     state.waiting.remove(held.job.id());
-    @Nullable Worker holder = state.fleet.find(held.lease().workerId());
-    if (holder != null) {
-      holder.drop(held);
-      state.fleet.update(holder);
-      state.fleet.forgetIfGone(holder);
+    for (Replica replica : held.replicas) {
+      @Nullable Worker holder = state.fleet.find(replica.workerId());
+      if (holder != null && holder.holds(held.job.id())) {
+        holder.drop(held);
+        state.fleet.update(holder);
+        state.fleet.forgetIfGone(holder);
+      }
     }
   }
 

@@ -59,16 +59,18 @@ final class Outbox {
             .setMessage(message);
     Lease lease = job.lease();
     if (lease != null) {
-      view.addWorkers(lease.workerName());
+      view.addAllWorkers(lease.workerNames());
     }
     effects.add(new Effect.Notify(job.id(), view.build()));
   }
 
-  static LeaseRef ref(String jobId, Lease lease) {
+  /** How one replica names its lease. */
+  static LeaseRef ref(String jobId, Lease lease, int rank) {
     return LeaseRef.newBuilder()
         .setJobId(jobId)
         .setTerm(lease.term())
         .setLeaseId(lease.leaseId())
+        .setRank(rank)
         .build();
   }
 }

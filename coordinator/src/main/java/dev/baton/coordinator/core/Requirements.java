@@ -7,12 +7,14 @@ import java.util.Locale;
 import java.util.Optional;
 
 /**
- * What a job needs of a worker. Jobs with equal ones wait in one lane.
+ * What a job needs of a worker for each of its replicas, and how many it may have. Jobs with equal
+ * ones wait in one lane.
  *
  * @param gpus -1: one where the worker has one, else its CPUs
  * @param kind the machine's kind that the job must have again; empty: any
  */
-record Requirements(int gpus, int cpus, long memory, String kind) {
+record Requirements(
+    int gpus, int cpus, long memory, String kind, int minReplicas, int maxReplicas) {
 
   static Requirements of(Job job) {
     JobSpec spec = job.spec();
@@ -21,7 +23,14 @@ record Requirements(int gpus, int cpus, long memory, String kind) {
         resources.hasGpus() ? resources.getGpus() : -1,
         resources.getCpus(),
         resources.getMemory(),
-        resources.getSameKind() ? job.kind().machine() : "");
+        resources.getSameKind() ? job.kind().machine() : "",
+        Math.max(1, spec.getReplicas().getMin()),
+        Math.max(1, spec.getReplicas().getMax()));
+  }
+
+  /** Whether the job may have more than one replica. */
+  boolean gang() {
+    return maxReplicas > 1;
   }
 
   /** How many GPUs the job would use on this machine. */

@@ -1,6 +1,9 @@
 package dev.baton.coordinator.core;
 
 import dev.baton.v1.Progress;
+import dev.baton.v1.ReplicaProgress;
+import java.util.ArrayList;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /** A job whose lease stands, with what stays in memory of it. */
@@ -10,11 +13,11 @@ final class Running {
   final Requirements needs;
   Progress progress;
 
-  /** When the lease ends unless it is renewed. */
-  long deadlineNanos;
+  /** By rank. */
+  final List<Replica> replicas = new ArrayList<>();
 
-  /** When the holder's stream broke; {@link Long#MAX_VALUE} while it stands. */
-  long brokenAtNanos = Long.MAX_VALUE;
+  /** Null where the job never has more than one replica. */
+  final @Nullable Group group;
 
   /** When its timer rings; {@link Long#MAX_VALUE}: none is set. */
   long timerNanos = Long.MAX_VALUE;
@@ -22,22 +25,33 @@ final class Running {
   /** The lease has ended and waits for somebody to take the next term. */
   boolean available;
 
+  /** Nobody's silence counts before. */
+  long quietUntilNanos = Long.MIN_VALUE;
+
   /** Why what it last wanted to store was refused, until a checkpoint is committed; empty: no. */
   String notStored = "";
 
   /** Where the job's log ends; null: ask the store. */
   @Nullable LogPosition logEnd;
 
-  Running(Job job, Attempt attempt, long deadlineNanos) {
+  Running(Job job, Attempt attempt, long deadlineNanos, Now now) {
     this.job = job;
     this.attempt = attempt;
     this.needs = Requirements.of(job);
     this.progress = job.progress();
-    this.deadlineNanos = deadlineNanos;
+    this.group = needs.maxReplicas() > 1 ? new Group() : null;
+    for (Lease.Member member : attempt.lease().members()) {
+      replicas.add(new Replica(replicas.size(), member, deadlineNanos, now.nanos()));
+    }
   }
 
   Lease lease() {
     return attempt.lease();
+  }
+
+  /** Rank 0, which speaks for the job. */
+  Replica first() {
+    return replicas.get(0);
   }
 
   /** The job as one that waits for a worker. */
@@ -46,8 +60,63 @@ final class Running {
         job.id(), job.submission().seq(), needs, job.kind().machine(), "", Long.MIN_VALUE);
   }
 
+  /**
+   * Keeps what memory has of the same lease. Whether the replicas were told that all of them are
+   * ready is not known: they are told again.
+   */
+  void keep(Running known) {
+    for (Replica replica : replicas) {
+      Replica before = known.replicas.get(replica.rank);
+      replica.deadlineNanos = before.deadlineNanos;
+      replica.heardNanos = before.heardNanos;
+      replica.brokenAtNanos = before.brokenAtNanos;
+      replica.waiting = before.waiting;
+      replica.port = before.port;
+      replica.continues = before.continues;
+      replica.progress = before.progress;
+    }
+    Group group = this.group;
+    Group was = known.group;
+    if (group != null && was != null) {
+      group.formByNanos = was.formByNanos;
+      group.broken = was.broken;
+      group.brokenMessage = was.brokenMessage;
+      group.decideAtNanos = was.decideAtNanos;
+      group.fruitless = was.fruitless;
+      group.handOverByNanos = was.handOverByNanos;
+      group.avoidUntil.putAll(was.avoidUntil);
+    }
+  }
+
   /** Why its lease ended, or would. */
   String endReason() {
-    return brokenAtNanos == Long.MAX_VALUE ? "lease expired" : "worker lost";
+    for (Replica replica : replicas) {
+      if (replica.brokenAtNanos != Long.MAX_VALUE) {
+        return "worker lost";
+      }
+    }
+    return "lease expired";
+  }
+
+  /** The job's progress, with that of a gang's members. */
+  Progress progressOfAll() {
+    if (group == null) {
+      return progress;
+    }
+    Progress.Builder all = progress.toBuilder().clearReplicas().clearSlowestRank();
+    ReplicaProgress slowest = null;
+    for (Replica replica : replicas) {
+      ReplicaProgress reported = replica.progress;
+      if (reported != null) {
+        all.addReplicas(reported);
+        if (slowest == null || reported.getAllReduce() < slowest.getAllReduce()) {
+          slowest = reported;
+        }
+      }
+    }
+    if (slowest != null && replicas.size() > 1) {
+      all.setSlowestRank(slowest.getRank());
+    }
+    return all.build();
   }
 }

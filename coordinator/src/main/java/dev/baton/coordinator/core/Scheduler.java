@@ -11,11 +11,14 @@ import dev.baton.v1.CreateUploadRequest;
 import dev.baton.v1.Dataset;
 import dev.baton.v1.Draining;
 import dev.baton.v1.FinishAttemptRequest;
+import dev.baton.v1.GroupBroken;
+import dev.baton.v1.GroupWaiting;
 import dev.baton.v1.Heartbeat;
 import dev.baton.v1.Hello;
 import dev.baton.v1.JobSpec;
 import dev.baton.v1.LeaseRef;
 import dev.baton.v1.OrderKind;
+import dev.baton.v1.ProbeResult;
 import dev.baton.v1.ProgressReport;
 import dev.baton.v1.UploadContent;
 import dev.baton.v1.WorkerInfo;
@@ -64,6 +67,8 @@ public final class Scheduler {
   private final JobSpecs specs;
   private final Standbys standbys;
   private final Leases leases;
+  private final Reach reach;
+  private final Gangs gangs;
   private final Placement placement;
   private final Sessions sessions;
   private final Uploads uploads;
@@ -80,12 +85,14 @@ public final class Scheduler {
     this.specs = new JobSpecs(name -> stores.datasets().find(name).map(DatasetRecord::dataset));
     this.standbys = new Standbys(state);
     this.leases = new Leases(state, standbys, policy);
-    this.placement = new Placement(state, leases, standbys, random);
-    this.sessions = new Sessions(state, leases, standbys, policy);
+    this.reach = new Reach(state.outbox, random);
+    this.gangs = new Gangs(state, leases, standbys, reach, random);
+    this.placement = new Placement(state, leases, standbys, gangs, reach, random);
+    this.sessions = new Sessions(state, leases, standbys, gangs, reach, placement, policy);
     this.uploads = new Uploads(state);
-    this.attempts = new AttemptWrites(state, leases, uploads);
+    this.attempts = new AttemptWrites(state, leases, gangs, uploads);
     this.datasets = new DatasetWrites(state, uploads);
-    this.queries = new JobQueries(state, leases);
+    this.queries = new JobQueries(state, leases, placement);
   }
 
   // ---- Life of the coordinator
@@ -94,7 +101,7 @@ public final class Scheduler {
   public void start(Now now) {
     last = now;
     leases.quiet(now);
-    load(now);
+    load(false, now);
     placement.place(now);
   }
 
@@ -105,13 +112,17 @@ public final class Scheduler {
    */
   public void reload(Now now) {
     state.outbox.drain();
-    load(now);
+    load(true, now);
     placement.pause(now);
   }
 
-  private void load(Now now) {
+  /**
+   * @param again what memory has may be newer than what is stored
+   */
+  private void load(boolean again, Now now) {
     Map<String, Running> before = new HashMap<>(state.running);
     state.running.clear();
+    state.gangs.clear();
     state.waiting.clear();
     state.timers.clear();
     state.standbys.clear();
@@ -138,16 +149,22 @@ public final class Scheduler {
               .attempt(job.id(), job.term())
               .orElseThrow(
                   () -> new IllegalStateException("job " + job.id() + " runs without an attempt"));
-      Running loaded = new Running(job, attempt, leases.deadline(now));
+      Running loaded = new Running(job, attempt, leases.deadline(now), now);
       @Nullable Running known = before.get(job.id());
       if (known != null && known.lease().equals(attempt.lease())) {
-        loaded.deadlineNanos = known.deadlineNanos;
-        loaded.brokenAtNanos = known.brokenAtNanos;
         loaded.progress = known.progress;
         loaded.attempt = attempt.stepped(known.attempt.firstStep(), known.attempt.lastStep());
+        loaded.keep(known);
+      } else if (again) {
+        gangs.doubt(loaded, now);
       }
       state.running.put(job.id(), loaded);
-      state.fleet.get(attempt.lease().workerId(), attempt.lease().workerName()).take(loaded);
+      if (loaded.group != null) {
+        state.gangs.add(job.id());
+      }
+      for (Lease.Member member : attempt.lease().members()) {
+        state.fleet.get(member.workerId(), member.workerName()).take(loaded);
+      }
       leases.arm(loaded);
     }
     for (Worker worker : List.copyOf(state.fleet.all())) {
@@ -159,7 +176,7 @@ public final class Scheduler {
   /** Looks at what is due. To be called every {@link #TICK_MS} or sooner. */
   public void tick(Now now) {
     observe(now);
-    leases.tick(now);
+    leases.tick(now, held -> gangs.look(held, now));
     placement.place(now);
   }
 
@@ -277,20 +294,24 @@ public final class Scheduler {
         // Its lease has ended, and nobody is there to hand it over.
         Job paused = JobTransitions.next(next, new JobEvent.Released("paused"), now);
         leases.endLease(
-            held, paused, held.endReason(), AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED, now);
+            held, paused, held.endReason(), AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED, -1, now);
       } else {
         state.write(next, job.fence());
         held.job = next;
         if (next.state() == JobState.PAUSING) {
           standbys.unprepare(jobId);
-          state.order(held, OrderKind.ORDER_KIND_HAND_OVER, "paused");
+          gangs.handsOver(held, now);
+          state.order(held, held.first(), OrderKind.ORDER_KIND_HAND_OVER, "paused");
         }
         state.outbox.notify(
             next, "message", next.reason().isEmpty() ? "resumed" : next.reason(), now);
       }
     } else {
-      state.order(held, OrderKind.ORDER_KIND_CANCEL, next.reason());
-      leases.endLease(held, next, next.reason(), AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED, now);
+      if (held.group == null) {
+        state.order(held, held.first(), OrderKind.ORDER_KIND_CANCEL, next.reason());
+      }
+      leases.endLease(
+          held, next, next.reason(), AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED, -1, now);
     }
     placement.place(now);
   }
@@ -325,6 +346,26 @@ public final class Scheduler {
   public void progress(String workerId, long session, ProgressReport report, Now now) {
     observe(now);
     sessions.progress(workerId, session, report, now);
+  }
+
+  /** A replica can begin as soon as all of its gang can. */
+  public void groupWaiting(String workerId, long session, GroupWaiting message, Now now) {
+    command(now, () -> sessions.groupWaiting(workerId, session, message, now));
+  }
+
+  /** A replica's group cannot go on; it keeps its state for the next one. */
+  public void groupBroken(String workerId, long session, GroupBroken message, Now now) {
+    command(now, () -> sessions.groupBroken(workerId, session, message, now));
+  }
+
+  /** Which of the workers that it was to try a worker has reached. */
+  public void probeResult(String workerId, long session, ProbeResult message, Now now) {
+    command(
+        now,
+        () -> {
+          sessions.probeResult(workerId, session, message, now);
+          placement.probed(now);
+        });
   }
 
   /** The worker takes no more jobs and hands over what it holds. */

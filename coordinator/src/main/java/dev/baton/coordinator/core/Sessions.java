@@ -8,17 +8,20 @@ import static dev.baton.coordinator.core.CoordinatorException.precondition;
 import dev.baton.v1.AttemptOutcome;
 import dev.baton.v1.CoordinatorMessage;
 import dev.baton.v1.Draining;
+import dev.baton.v1.GroupBroken;
+import dev.baton.v1.GroupWaiting;
 import dev.baton.v1.Heartbeat;
 import dev.baton.v1.HeartbeatReply;
 import dev.baton.v1.Hello;
 import dev.baton.v1.LeaseRef;
 import dev.baton.v1.OrderKind;
+import dev.baton.v1.ProbeResult;
 import dev.baton.v1.Progress;
 import dev.baton.v1.ProgressReport;
 import dev.baton.v1.Welcome;
 import dev.baton.v1.WorkerInfo;
 import java.util.ArrayList;
-import java.util.HashSet;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
@@ -28,12 +31,25 @@ final class Sessions {
   private final CoreState state;
   private final Leases leases;
   private final Standbys standbys;
+  private final Gangs gangs;
+  private final Reach reach;
+  private final Placement placement;
   private final LeasePolicy policy;
 
-  Sessions(CoreState state, Leases leases, Standbys standbys, LeasePolicy policy) {
+  Sessions(
+      CoreState state,
+      Leases leases,
+      Standbys standbys,
+      Gangs gangs,
+      Reach reach,
+      Placement placement,
+      LeasePolicy policy) {
     this.state = state;
     this.leases = leases;
     this.standbys = standbys;
+    this.gangs = gangs;
+    this.reach = reach;
+    this.placement = placement;
     this.policy = policy;
   }
 
@@ -49,6 +65,9 @@ final class Sessions {
     }
     if (hello.getWorkerId().isEmpty() || hello.getSession() < 1 || hello.getSlots() < 1) {
       throw invalid("hello: worker_id, session and slots must be set");
+    }
+    if (hello.getWorkerId().contains("\n") || hello.getName().contains("\n")) {
+      throw invalid("hello: worker_id and name must be of one line");
     }
     @Nullable Worker known = state.fleet.find(hello.getWorkerId());
     if (known != null && hello.getSession() <= known.session) {
@@ -70,38 +89,63 @@ final class Sessions {
         Welcome.newBuilder()
             .setHeartbeatIntervalMs(policy.heartbeat().toMillis())
             .setLeaseMs(policy.lease().toMillis());
-    Set<String> listed = new HashSet<>();
-    List<Running> renewed = new ArrayList<>();
+    Set<LeaseRef> listed = new LinkedHashSet<>();
+    List<LeaseRef> unheard = new ArrayList<>();
     for (LeaseRef ref : hello.getLeasesList()) {
       @Nullable Running held = state.current(ref, worker.id);
-      if (held == null) {
-        welcome.addEnded(ref);
-      } else if (listed.add(ref.getJobId())) {
-        leases.renew(held, now);
-        renewed.add(held);
+      @Nullable LeaseRef next = held == null ? gangs.nextOf(ref) : null;
+      if (held != null && listed.add(ref)) {
+        leases.renew(held, ref.getRank(), now);
         welcome.addRenewed(ref);
+      } else if (next != null && state.current(next, worker.id) != null && listed.add(next)) {
+        // Its offer was lost with the stream before.
+        unheard.add(next);
+      } else if (held == null) {
+        welcome.addEnded(ref);
       }
     }
     state.outbox.send(worker, CoordinatorMessage.newBuilder().setWelcome(welcome).build());
-    for (String jobId : List.copyOf(worker.heldIds())) {
-      @Nullable Running held = state.running.get(jobId);
-      if (held != null && !listed.contains(jobId)) {
-        Job next =
-            JobTransitions.next(held.job, new JobEvent.Released("given up by its worker"), now);
-        leases.endLease(
-            held, next, "given up by its worker", AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED, now);
-      }
+    unheard.forEach(next -> gangs.offerAgain(next, now));
+    for (Running held : worker.heldJobs()) {
+      giveUpUnlisted(held, worker, listed, now);
     }
-    for (Running held : renewed) {
-      if (held.job.state() == JobState.PAUSING) {
-        state.order(held, OrderKind.ORDER_KIND_HAND_OVER, "paused");
+    for (LeaseRef ref : listed) {
+      @Nullable Running held = state.current(ref, worker.id);
+      if (held != null) {
+        if (held.job.state() == JobState.PAUSING && ref.getRank() == 0) {
+          state.order(held, held.first(), OrderKind.ORDER_KIND_HAND_OVER, "paused");
+        }
+        standbys.standBy(held, worker.draining, now);
+        gangs.look(held, now);
       }
-      standbys.standBy(held, worker.draining, now);
     }
     if (worker.drainWanted && !worker.draining) {
       orderDrain(worker);
     }
     state.fleet.update(worker);
+  }
+
+  /** What a worker does not list in its Hello it does not run. */
+  private void giveUpUnlisted(Running held, Worker worker, Set<LeaseRef> listed, Now now) {
+    for (Replica replica : held.replicas) {
+      if (!replica.workerId().equals(worker.id)
+          || replica.gaveUp
+          || listed.contains(Outbox.ref(held.job.id(), held.lease(), replica.rank))
+          || state.running.get(held.job.id()) != held) {
+        continue;
+      }
+      if (!gangs.goesOnWithout(held, replica.rank, now)) {
+        Job next =
+            JobTransitions.next(held.job, new JobEvent.Released("given up by its worker"), now);
+        leases.endLease(
+            held,
+            next,
+            "given up by its worker",
+            AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED,
+            replica.rank,
+            now);
+      }
+    }
   }
 
   /** As {@link Scheduler#heartbeat}. */
@@ -116,12 +160,21 @@ final class Sessions {
       if (held == null) {
         reply.addEnded(ref);
       } else {
-        leases.renew(held, now);
+        boolean was = held.available;
+        leases.renew(held, ref.getRank(), now);
         reply.addRenewed(ref);
         standbys.standBy(held, false, now);
+        if (was) {
+          gangs.look(held, now);
+        }
       }
     }
     state.outbox.send(worker, CoordinatorMessage.newBuilder().setHeartbeatReply(reply).build());
+    for (String jobId : heartbeat.getPreparedJobsList()) {
+      if (worker.told.get(jobId) == Worker.Preparation.JOIN) {
+        gangs.joinerReady(jobId, worker, placement.reservation(), now);
+      }
+    }
     if (wasSilent) {
       state.fleet.update(worker);
     }
@@ -132,6 +185,15 @@ final class Sessions {
     inSession(workerId, session);
     @Nullable Running held = state.current(report.getLease(), workerId);
     if (held == null || !held.attempt.begun()) {
+      return;
+    }
+    int rank = report.getLease().getRank();
+    if (held.group != null && report.hasReplica()) {
+      Replica replica = held.replicas.get(rank);
+      replica.progress =
+          report.getReplica().toBuilder().setRank(rank).setWorker(replica.workerName()).build();
+    }
+    if (rank > 0) {
       return;
     }
     Progress progress = report.getProgress();
@@ -152,8 +214,8 @@ final class Sessions {
             .setTimeMs(now.epochMs())
             .setState(JobViews.state(held.job.state()))
             .setEvent(stepped ? "step" : "message")
-            .addWorkers(held.lease().workerName())
-            .setProgress(held.progress);
+            .addAllWorkers(held.lease().workerNames())
+            .setProgress(held.progressOfAll());
     if (stepped) {
       event.setStep(step);
       if (progress.hasLoss()) {
@@ -166,6 +228,32 @@ final class Sessions {
     standbys.standBy(held, false, now);
   }
 
+  /** As {@link Scheduler#groupWaiting}. */
+  void groupWaiting(String workerId, long session, GroupWaiting message, Now now) {
+    inSession(workerId, session);
+    @Nullable Running held = state.current(message.getLease(), workerId);
+    if (held != null) {
+      gangs.groupWaiting(held, message, now);
+    }
+  }
+
+  /** As {@link Scheduler#groupBroken}. */
+  void groupBroken(String workerId, long session, GroupBroken message, Now now) {
+    inSession(workerId, session);
+    @Nullable Running held = state.current(message.getLease(), workerId);
+    if (held != null) {
+      gangs.groupBroken(held, message, now);
+    }
+  }
+
+  /** As {@link Scheduler#probeResult}. */
+  void probeResult(String workerId, long session, ProbeResult message, Now now) {
+    inSession(workerId, session);
+    reach.answer(workerId, message.getProbeId(), message.getWorkerIdsList(), now);
+    gangs.probed(now);
+    state.growthDue = true;
+  }
+
   /** As {@link Scheduler#draining}. */
   void draining(String workerId, long session, Draining message, Now now) {
     drain(inSession(workerId, session), message.getReason(), now);
@@ -174,9 +262,10 @@ final class Sessions {
   private void drain(Worker worker, String reason, Now now) {
     worker.draining = true;
     state.fleet.update(worker);
-    for (Running held : List.copyOf(worker.heldJobs())) {
+    for (Running held : worker.heldJobs()) {
       state.outbox.notify(held.job, "message", "worker " + worker.name + " leaves: " + reason, now);
       standbys.standBy(held, true, now);
+      gangs.look(held, now);
     }
   }
 
@@ -188,10 +277,15 @@ final class Sessions {
     }
     worker.disconnect();
     state.fleet.update(worker);
-    for (Running held : List.copyOf(worker.heldJobs())) {
-      held.brokenAtNanos = now.nanos();
+    for (Running held : worker.heldJobs()) {
+      for (Replica replica : held.replicas) {
+        if (replica.workerId().equals(workerId)) {
+          replica.brokenAtNanos = now.nanos();
+        }
+      }
       leases.arm(held);
       standbys.prepare(held.waiting(), held.job, worker, false, now);
+      gangs.look(held, now);
     }
     state.fleet.forgetIfGone(worker);
   }
@@ -222,7 +316,7 @@ final class Sessions {
     worker.drainWanted = true;
     state.fleet.update(worker);
     orderDrain(worker);
-    for (Running held : List.copyOf(worker.heldJobs())) {
+    for (Running held : worker.heldJobs()) {
       standbys.standBy(held, true, now);
     }
     return info(worker);

@@ -17,13 +17,18 @@ final class Standbys {
     this.state = state;
   }
 
-  /** Sees to it that a running job has a worker that stands by, if one has room. */
+  /**
+   * Sees to it that a running job has a worker that stands by, if one has room. A gang has none: it
+   * goes on without the one it lost, or takes the room itself.
+   */
   void standBy(Running held, boolean leaving, Now now) {
-    if (held.job.state() != JobState.RUNNING || (!leaving && standby(held.job.id()) != null)) {
+    if (held.group != null
+        || held.job.state() != JobState.RUNNING
+        || (!leaving && standby(held.job.id()) != null)) {
       return;
     }
     if (state.fleet.hasRoom()) {
-      prepare(held.waiting(), held.job, state.fleet.find(held.lease().workerId()), true, now);
+      prepare(held.waiting(), held.job, state.fleet.find(held.first().workerId()), true, now);
     }
   }
 
@@ -36,8 +41,11 @@ final class Standbys {
 
   /** Tells the best worker to make itself ready for a job that it may be offered soon. */
   void prepare(Waiting waits, Job job, @Nullable Worker holder, boolean stageOnly, Now now) {
+    if (waits.needs().gang()) {
+      return;
+    }
     @Nullable Worker old = standby(job.id());
-    Optional<Worker> chosen = state.fleet.choose(waits, old, holder, now);
+    Optional<Worker> chosen = state.fleet.choose(waits, old, holder, null, now);
     if (chosen.isEmpty()) {
       return;
     }
@@ -58,6 +66,23 @@ final class Standbys {
         CoordinatorMessage.newBuilder()
             .setPrepare(
                 Prepare.newBuilder().setAssignment(assignment(job, job.term() + 1, stageOnly)))
+            .build());
+  }
+
+  /** Tells a worker to make itself ready to take part in a running job. */
+  void prepareToJoin(Job job, Worker worker) {
+    unprepare(job.id());
+    worker.told.put(job.id(), Worker.Preparation.JOIN);
+    state.standbys.put(job.id(), worker.id);
+    Assignment assignment =
+        assignment(job, job.term() + 1, false).toBuilder()
+            .setJoins(true)
+            .clearCheckpoints()
+            .build();
+    state.outbox.send(
+        worker,
+        CoordinatorMessage.newBuilder()
+            .setPrepare(Prepare.newBuilder().setAssignment(assignment))
             .build());
   }
 

@@ -23,7 +23,7 @@ final class Uploads {
 
   /** As {@link Scheduler#createUpload}. */
   Upload createUpload(CreateUploadRequest request, Now now) {
-    Running held = state.live(request.getLease());
+    Running held = state.liveFirst(request.getLease(), "CreateUpload");
     return createUpload(
         request.getUploadId(),
         held.job.id(),

@@ -2,19 +2,21 @@ package dev.baton.coordinator.core;
 
 import dev.baton.v1.Hello;
 import dev.baton.v1.Machine;
-import java.util.Collection;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /** What the core knows of a worker. In memory alone: a worker says it all again in its Hello. */
 final class Worker {
   /** What a worker was told to prepare. */
   enum Preparation {
     STAGE,
-    RESTORE
+    RESTORE,
+    JOIN
   }
 
   final String id;
@@ -32,9 +34,32 @@ final class Worker {
   long lastHeardNanos;
   private boolean silent;
 
-  /** The jobs whose lease it has, by id. */
-  private final Map<String, Running> held = new LinkedHashMap<>();
+  /** Where replicas on other machines reach those on this one; empty: not at all. */
+  String advertiseHost = "";
 
+  /** Where it answers probes. */
+  int probePort;
+
+  /** Equal for workers that share their loopback interface; empty: not known. */
+  String hostId = "";
+
+  /** Whether it takes a replica of a gang of two or more. */
+  boolean takesReplicas;
+
+  /** A job under a lease, and how many of its replicas run here. */
+  private static final class Holding {
+    final Running running;
+    int replicas;
+
+    Holding(Running running) {
+      this.running = running;
+    }
+  }
+
+  /** What it holds, by job. */
+  private final Map<String, Holding> held = new LinkedHashMap<>();
+
+  private int usedSlots;
   private int usedCpus;
   private long usedMemory;
   private int usedGpus;
@@ -59,12 +84,17 @@ final class Worker {
     connectedAtMs = now.epochMs();
     connected = true;
     draining = hello.getDraining();
+    advertiseHost = hello.getAdvertiseHost();
+    probePort = hello.getProbePort();
+    hostId = hello.getHostId();
+    takesReplicas = hello.getReplicas();
     told.clear();
     prepared.clear();
+    usedSlots = 0;
     usedCpus = 0;
     usedMemory = 0;
     usedGpus = 0;
-    held.values().forEach(running -> count(running.needs, 1));
+    held.values().forEach(holding -> count(holding.running.needs, holding.replicas));
     heard(now);
   }
 
@@ -92,20 +122,58 @@ final class Worker {
   }
 
   boolean hasFreeSlot() {
-    return mayTakeJobs() && held.size() < slots;
+    return mayTakeJobs() && usedSlots < slots;
   }
 
-  /** Whether there is room for the job now. */
+  /** Whether there is room for a replica of the job now. */
   boolean fits(Requirements needs) {
-    return hasFreeSlot()
-        && needs.lackedBy(machine).isEmpty()
-        && usedCpus + needs.cpus() <= machine.getCpus()
-        && usedMemory + needs.memory() <= machine.getMemoryBytes()
-        && usedGpus + needs.gpusOn(machine) <= machine.getGpusCount();
+    return hasFreeSlot() && room(needs, null) > 0;
   }
 
-  Collection<Running> heldJobs() {
-    return held.values();
+  /**
+   * How many replicas of a job there is room for now.
+   *
+   * @param set aside for another; null: nothing
+   */
+  int room(Requirements needs, @Nullable Reservation set) {
+    int aside = set == null ? 0 : set.on(id);
+    int cpus = machine.getCpus() - usedCpus;
+    long memory = machine.getMemoryBytes() - usedMemory;
+    int gpus = machine.getGpusCount() - usedGpus;
+    if (set != null && aside > 0) {
+      cpus -= aside * set.needs().cpus();
+      memory -= aside * set.needs().memory();
+      gpus -= aside * set.needs().gpusOn(machine);
+    }
+    return room(needs, slots - usedSlots - aside, cpus, memory, gpus);
+  }
+
+  /** How many replicas of a job there would be room for if it held nothing. */
+  int idleRoom(Requirements needs) {
+    return room(needs, slots, machine.getCpus(), machine.getMemoryBytes(), machine.getGpusCount());
+  }
+
+  private int room(Requirements needs, int slots, int cpus, long memory, int gpus) {
+    if (!mayTakeJobs() || needs.lackedBy(machine).isPresent()) {
+      return 0;
+    }
+    int room = slots;
+    if (needs.cpus() > 0) {
+      room = Math.min(room, cpus / needs.cpus());
+    }
+    if (needs.memory() > 0) {
+      room = (int) Math.min(room, memory / needs.memory());
+    }
+    int gpusEach = needs.gpusOn(machine);
+    if (gpusEach > 0) {
+      room = Math.min(room, gpus / gpusEach);
+    }
+    return Math.max(0, room);
+  }
+
+  /** A snapshot. */
+  List<Running> heldJobs() {
+    return held.values().stream().map(holding -> holding.running).toList();
   }
 
   Set<String> heldIds() {
@@ -120,26 +188,29 @@ final class Worker {
     return held.isEmpty();
   }
 
+  /** Runs one replica more of a job. */
   void take(Running running) {
-    if (held.put(running.job.id(), running) == null) {
-      count(running.needs, 1);
-    }
+    held.computeIfAbsent(running.job.id(), id -> new Holding(running)).replicas++;
+    count(running.needs, 1);
   }
 
   void dropAll() {
-    held.values().forEach(running -> count(running.needs, -1));
+    held.values().forEach(holding -> count(holding.running.needs, -holding.replicas));
     held.clear();
   }
 
+  /** Runs no replica of a job any more. */
   void drop(Running running) {
-    if (held.remove(running.job.id()) != null) {
-      count(running.needs, -1);
+    Holding holding = held.remove(running.job.id());
+    if (holding != null) {
+      count(running.needs, -holding.replicas);
     }
   }
 
-  private void count(Requirements needs, int sign) {
-    usedCpus += sign * needs.cpus();
-    usedMemory += sign * needs.memory();
-    usedGpus += sign * needs.gpusOn(machine);
+  private void count(Requirements needs, int replicas) {
+    usedSlots += replicas;
+    usedCpus += replicas * needs.cpus();
+    usedMemory += replicas * needs.memory();
+    usedGpus += replicas * needs.gpusOn(machine);
   }
 }

@@ -94,9 +94,14 @@ final class WorkerGrpcService extends WorkerServiceGrpc.WorkerServiceImplBase {
                       message.getDraining().getReason(),
                       now.epochMs());
                 });
+        case GROUP_WAITING ->
+            tell((core, now) -> core.groupWaiting(worker, session, message.getGroupWaiting(), now));
+        case GROUP_BROKEN ->
+            tell((core, now) -> core.groupBroken(worker, session, message.getGroupBroken(), now));
+        case PROBE_RESULT ->
+            tell((core, now) -> core.probeResult(worker, session, message.getProbeResult(), now));
         case HELLO -> refuse("Hello comes once, as the first message of a session");
-        case GROUP_WAITING, GROUP_BROKEN, PROBE_RESULT, MESSAGE_NOT_SET ->
-            refuse("a message that this version does not know");
+        case MESSAGE_NOT_SET -> refuse("a message that this version does not know");
       }
     }
 

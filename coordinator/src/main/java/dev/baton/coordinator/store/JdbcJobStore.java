@@ -98,8 +98,8 @@ final class JdbcJobStore implements JobStore {
       job.state().name(),
       job.term(),
       lease == null ? "" : lease.leaseId(),
-      lease == null ? "" : lease.workerId(),
-      lease == null ? "" : lease.workerName(),
+      lease == null ? "" : Lines.join(lease.workerIds()),
+      lease == null ? "" : Lines.join(lease.workerNames()),
       job.failures().retried(),
       job.failures().abruptInARow(),
       job.failures().notBeforeMs(),
@@ -157,7 +157,7 @@ final class JdbcJobStore implements JobStore {
         submission,
         state,
         term,
-        leaseId.isEmpty() ? null : new Lease(term, leaseId, row.getString(11), row.getString(12)),
+        leaseId.isEmpty() ? null : lease(term, leaseId, row.getString(11), row.getString(12)),
         new Failures(row.getInt(13), row.getInt(14), row.getLong(15)),
         new KindHistory(row.getString(16), row.getString(17), row.getInt(18) != 0),
         reason,
@@ -166,6 +166,17 @@ final class JdbcJobStore implements JobStore {
             ? new End(
                 row.getLong(20), result == null ? null : Protos.parse(Result.parser(), result))
             : null);
+  }
+
+  /** A lease as its columns have it: a line for each member, by rank. */
+  private static Lease lease(long term, String leaseId, String workerIds, String workerNames) {
+    String[] names = workerNames.split("\n", -1);
+    List<String> ids = Lines.split(workerIds);
+    var members = new ArrayList<Lease.Member>();
+    for (int rank = 0; rank < ids.size(); rank++) {
+      members.add(new Lease.Member(ids.get(rank), names[rank]));
+    }
+    return new Lease(term, leaseId, members);
   }
 
   @Override
@@ -245,7 +256,7 @@ final class JdbcJobStore implements JobStore {
 
   private static Object[] columns(Attempt attempt) {
     return new Object[] {
-      String.join("\n", attempt.workers()),
+      Lines.join(attempt.workers()),
       attempt.startedAtMs(),
       attempt.endedAtMs(),
       attempt.endReason(),
@@ -255,8 +266,8 @@ final class JdbcJobStore implements JobStore {
       attempt.lastStep(),
       attempt.kind(),
       attempt.lease().leaseId(),
-      attempt.lease().workerId(),
-      attempt.lease().workerName(),
+      Lines.join(attempt.lease().workerIds()),
+      Lines.join(attempt.lease().workerNames()),
       attempt.jobId(),
       attempt.lease().term()
     };
@@ -266,7 +277,7 @@ final class JdbcJobStore implements JobStore {
     AttemptOutcome outcome = AttemptOutcome.forNumber(row.getInt("outcome"));
     return new Attempt(
         row.getString("job_id"),
-        new Lease(
+        lease(
             row.getLong("term"),
             row.getString("lease_id"),
             row.getString("worker_id"),

@@ -6,6 +6,10 @@ import java.util.List;
 final class Lines {
   private Lines() {}
 
+  static String join(List<String> words) {
+    return String.join("\n", words);
+  }
+
   static List<String> split(String column) {
     return column.isEmpty() ? List.of() : List.of(column.split("\n", -1));
   }

@@ -14,6 +14,7 @@ import dev.baton.v1.Loss;
 import dev.baton.v1.Model;
 import dev.baton.v1.Normalize;
 import dev.baton.v1.Optimizer;
+import dev.baton.v1.Replicas;
 import dev.baton.v1.Resize;
 import dev.baton.v1.Sgd;
 import dev.baton.v1.Source;
@@ -227,12 +228,24 @@ final class JobSpecsTest {
   }
 
   @Test
-  void replicasAreNotThereYetButShardsAre() {
+  void aJobMayHaveReplicasAndItsShardsAreAsManyUnlessItSays() {
+    JobSpec.Builder replicas = mnist();
+    replicas.getReplicasBuilder().setMax(4);
+    Replicas complete = specs.complete(replicas.build()).getReplicas();
+    assertThat(complete.getMin()).isEqualTo(1);
+    assertThat(complete.getMax()).isEqualTo(4);
+    assertThat(complete.getShards()).isEqualTo(4);
     refused(
         mnist(),
-        s -> s.getReplicasBuilder().setMax(2),
-        "replicas.max: it is 2; it must be 1: this version trains on one replica (replicas.shards"
-            + " may be larger)");
+        s -> {
+          s.getReplicasBuilder().setMax(65);
+          s.getTrainingBuilder().setBatchSize(100);
+        },
+        "replicas.max: it is 65; it must be at most 64");
+    refused(
+        mnist(),
+        s -> s.getReplicasBuilder().setMin(3).setMax(2),
+        "replicas.min: it is 3; it must be at most replicas.max, which is 2");
     refused(
         mnist(),
         s -> s.getReplicasBuilder().setMax(4).setShards(2),

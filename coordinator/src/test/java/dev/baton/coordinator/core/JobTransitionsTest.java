@@ -55,6 +55,7 @@ final class JobTransitionsTest {
     for (JobEvent event :
         List.of(
             new JobEvent.Granted(new Lease(4, "next", "other-id", "other"), "machine"),
+            new JobEvent.Regrouped(new Lease(4, "next", "worker-id", "worker")),
             new JobEvent.Began("kind"),
             new JobEvent.Committed(Progress.newBuilder().setStep(7).build()),
             new JobEvent.Released("handed over"),

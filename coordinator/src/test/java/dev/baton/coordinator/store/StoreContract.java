@@ -229,6 +229,38 @@ abstract class StoreContract {
   }
 
   @Test
+  void keepsTheMembersOfALeaseByRank() {
+    jobs.insert(job(1));
+    Lease lease =
+        new Lease(
+            1,
+            "lease",
+            List.of(
+                new Lease.Member("id-b", "b"),
+                new Lease.Member("id-a", ""),
+                new Lease.Member("id-b", "b")));
+    Job running =
+        new Job(
+            "job-1",
+            job(1).submission(),
+            JobState.RUNNING,
+            1,
+            lease,
+            Failures.NONE,
+            KindHistory.NONE,
+            "",
+            Progress.getDefaultInstance(),
+            null);
+    jobs.update(running, job(1).fence());
+    Attempt attempt = Attempt.granted("job-1", lease, 10);
+    jobs.insertAttempt(attempt);
+    commitAndBegin();
+    assertThat(jobs.find("job-1")).contains(running);
+    assertThat(jobs.attempt("job-1", 1)).contains(attempt);
+    assertThat(attempt.workers()).containsExactly("b", "", "b");
+  }
+
+  @Test
   void keepsCheckpointsByStep() {
     var late = new CheckpointRecord("b", "job-1", 1, 20, 5, "sha", "key-b", 3);
     var early = new CheckpointRecord("c", "job-1", 1, 9, 5, "sha", "key-c", 2);

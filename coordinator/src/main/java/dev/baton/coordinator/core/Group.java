@@ -1,0 +1,37 @@
+package dev.baton.coordinator.core;
+
+import java.util.HashMap;
+import java.util.Map;
+
+/** How the replicas of a term get on together, where the job may have more than one. In memory. */
+final class Group {
+  /** GroupReady was sent: they are forming the group, or have. */
+  boolean ready;
+
+  /** Whoever does not wait for the others by then is dropped; {@link Long#MAX_VALUE}: no limit. */
+  long formByNanos = Long.MAX_VALUE;
+
+  /** A replica says that the group cannot go on. */
+  boolean broken;
+
+  /** What it said. */
+  String brokenMessage = "";
+
+  /** When it is decided who goes on after that. */
+  long decideAtNanos = Long.MAX_VALUE;
+
+  /** Until when that waits for probes; {@link Long#MIN_VALUE}: none were asked for. */
+  long probeUntilNanos = Long.MIN_VALUE;
+
+  /** Times in a row that a group broke with nobody missing and before it had made a step. */
+  int fruitless;
+
+  /** Rank 0 was told to hand over, and must have done it by then. */
+  long handOverByNanos = Long.MAX_VALUE;
+
+  /** When the worker that makes itself ready to join must have done it. */
+  long joinByNanos = Long.MIN_VALUE;
+
+  /** Workers that lost a replica of this job, and until when they are not asked to join. */
+  final Map<String, Long> avoidUntil = new HashMap<>();
+}

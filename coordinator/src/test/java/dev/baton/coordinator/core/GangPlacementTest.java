@@ -1,0 +1,316 @@
+package dev.baton.coordinator.core;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.baton.v1.CollectiveBackend;
+import dev.baton.v1.Gpu;
+import dev.baton.v1.JobState;
+import dev.baton.v1.Offer;
+import dev.baton.v1.OrderKind;
+import dev.baton.v1.ProbeTarget;
+import dev.baton.v1.Resources;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+/** Where gangs go, who has to reach whom for that, and how they grow. */
+final class GangPlacementTest {
+  private final GangWorld world = new GangWorld();
+
+  private GangWorld.Daemon onHost(String id, int slots) {
+    return world.worker(id, slots, hello -> hello.setHostId("shared"));
+  }
+
+  // ---- All or nothing
+
+  @Test
+  void aGangWaitsUntilAllOfItHasRoom() {
+    onHost("a", 1);
+    String job = world.submit(2, 2);
+    assertThat(world.view(job).getState()).isEqualTo(JobState.JOB_STATE_QUEUED);
+    assertThat(world.why(job))
+        .isEqualTo(
+            "needs 2 replicas at once: 1 of 2 fit now; all workers together have room for 1 of one"
+                + " kind");
+    onHost("b", 1);
+    assertThat(world.members(job)).containsExactlyInAnyOrder("a", "b");
+  }
+
+  @Test
+  void oneWorkerIsPreferredAndNoMoreThanTheMostAreTaken() {
+    onHost("a", 1);
+    onHost("b", 2);
+    onHost("c", 4);
+    String job = world.submit(1, 2);
+    assertThat(world.members(job)).containsOnly("b").hasSize(2);
+    String second = world.submit(1, 5);
+    assertThat(world.members(second)).containsExactly("c", "c", "c", "c", "a");
+  }
+
+  @Test
+  void twoGangsNeverHoldHalvesOfWhatEachNeeds() {
+    world.worker("a", 3);
+    String first = world.submit(2, 2);
+    String second = world.submit(2, 2);
+    assertThat(world.members(first)).hasSize(2);
+    assertThat(world.view(second).getState()).isEqualTo(JobState.JOB_STATE_QUEUED);
+  }
+
+  @Test
+  void eachReplicaTakesARoomOfItsOwn() {
+    GangWorld.Daemon a =
+        world.worker(
+            "a",
+            8,
+            hello ->
+                hello
+                    .getMachineBuilder()
+                    .addGpus(Gpu.newBuilder().setModel("T4"))
+                    .addGpus(Gpu.newBuilder().setModel("T4")));
+    String job =
+        world.submit(
+            GangWorld.spec(1, 8)
+                .setResources(Resources.newBuilder().setCpus(1).setMemory(1L << 30)));
+    assertThat(world.members(job)).containsExactly("a", "a");
+    assertThat(a.offer().getAssignment().getBackend())
+        .isEqualTo(CollectiveBackend.COLLECTIVE_BACKEND_NCCL);
+    String memory =
+        world.submit(
+            GangWorld.spec(1, 8)
+                .setResources(Resources.newBuilder().setGpus(0).setCpus(1).setMemory(20L << 30)));
+    assertThat(world.members(memory)).hasSize(3);
+    assertThat(a.offer().getAssignment().getBackend())
+        .isEqualTo(CollectiveBackend.COLLECTIVE_BACKEND_GLOO);
+  }
+
+  @Test
+  void aWorkerWithoutCollectivesHostsGangsOfOne() {
+    world.worker("a", 4, hello -> hello.setReplicas(false));
+    String two = world.submit(2, 4);
+    assertThat(world.why(two))
+        .isEqualTo(
+            "needs 2 replicas at once: 1 of 2 fit now; the libtorch of a has no collectives");
+    String one = world.submit(1, 4);
+    assertThat(world.members(one)).containsExactly("a");
+  }
+
+  @Test
+  void aGangIsOfOneKind() {
+    onHost("a", 1);
+    world.worker(
+        "b",
+        1,
+        hello -> {
+          hello.setHostId("shared");
+          hello.getMachineBuilder().setCpuModel("other");
+        });
+    String job = world.submit(1, 2);
+    assertThat(world.members(job)).hasSize(1);
+  }
+
+  // ---- Reaching each other
+
+  @Test
+  void workersOnDifferentMachinesMustAdvertiseThemselves() {
+    world.worker("a", 1);
+    world.worker("b", 1);
+    String job = world.submit(2, 2);
+    assertThat(world.why(job))
+        .isEqualTo(
+            "needs 2 replicas at once: 1 of 2 fit now; workers a and b do not reach each other:"
+                + " start them with --advertise HOST");
+  }
+
+  @Test
+  void theyAreProbedBothWaysBeforeTheyMeet() {
+    GangWorld.Daemon a = world.reachable("a", 1);
+    GangWorld.Daemon b = world.reachable("b", 1);
+    String job = world.submit(2, 2);
+    ProbeTarget target = a.probes().get(0).getTargets(0);
+    assertThat(target.getWorkerId()).isEqualTo("b");
+    assertThat(target.getHost()).isEqualTo("b.lan");
+    assertThat(target.getPort()).isEqualTo(7_000);
+    assertThat(b.probes()).hasSize(1);
+    a.reaches(b);
+    assertThat(world.view(job).getState()).isEqualTo(JobState.JOB_STATE_QUEUED);
+    b.reaches(a);
+    assertThat(world.members(job)).containsExactlyInAnyOrder("a", "b");
+    Offer offer = a.offer();
+    assertThat(offer.getAssignment().getAddress()).isEqualTo("a.lan");
+    a.waits(a.lease());
+    b.waits(b.lease());
+    String store = world.members(job).get(0) + ".lan";
+    assertThat(a.last().getGroupReady().getStoreHost()).isEqualTo(store);
+    assertThat(b.last().getGroupReady().getStoreHost()).isEqualTo(store);
+    // What is known is not asked for again.
+    world.tell(s -> s.cancel(job, world.now()));
+    String next = world.submit(2, 2);
+    assertThat(world.members(next)).hasSize(2);
+    assertThat(a.probes()).hasSize(1);
+  }
+
+  @Test
+  void oneWayIsNotEnoughAndAnAnswerIsAwaitedThreeSeconds() {
+    GangWorld.Daemon a = world.reachable("a", 1);
+    GangWorld.Daemon b = world.reachable("b", 1);
+    String job = world.submit(1, 2);
+    a.reaches(b);
+    world.advance(2_900);
+    assertThat(world.view(job).getState()).isEqualTo(JobState.JOB_STATE_QUEUED);
+    world.advance(200);
+    assertThat(world.members(job)).hasSize(1);
+    assertThat(b.probes()).hasSize(1);
+  }
+
+  @Test
+  void notReachedHoldsAMinuteAndThenTheyTryAgain() {
+    GangWorld.Daemon a = world.reachable("a", 1);
+    GangWorld.Daemon b = world.reachable("b", 1);
+    String job = world.submit(2, 2);
+    a.reaches();
+    b.reaches(a);
+    assertThat(world.why(job))
+        .endsWith(
+            "workers a and b do not reach each other: their --advertise addresses and --ports must"
+                + " be open to each other");
+    world.worker("c", 1);
+    world.advance(30_000);
+    assertThat(a.probes()).hasSize(1);
+    world.advance(35_000);
+    world.worker("d", 1);
+    assertThat(a.probes()).hasSize(2);
+    a.reaches(b);
+    b.reaches(a);
+    world.advance(500);
+    assertThat(world.members(job)).containsExactlyInAnyOrder("a", "b");
+  }
+
+  @Test
+  void ofAGangThatBrokeThoseGoOnThatStillReachEachOther() {
+    GangWorld.Daemon a = world.reachable("a", 1);
+    GangWorld.Daemon b = world.reachable("b", 1);
+    GangWorld.Daemon c = world.reachable("c", 1);
+    String job = world.submit(2, 3);
+    a.reaches(b, c);
+    b.reaches(a, c);
+    c.reaches(a, b);
+    world.form(job, 0);
+    world.advance(3_000);
+    world.holder(job, 1).broke(world.leases(job).get(1));
+    world.advance(300);
+    assertThat(a.probes()).hasSize(2);
+    a.reaches(b);
+    assertThat(world.term(job)).isEqualTo(1);
+    b.reaches(a);
+    assertThat(world.members(job)).containsExactlyInAnyOrder("a", "b");
+    assertThat(c.orders().get(0).getKind()).isEqualTo(OrderKind.ORDER_KIND_CANCEL);
+    assertThat(world.events(job, "regrouped").get(0)).endsWith("lost c: it is not reached");
+  }
+
+  @Test
+  void whereTooFewReachEachOtherTheLeaseEnds() {
+    GangWorld.Daemon a = world.reachable("a", 1);
+    GangWorld.Daemon b = world.reachable("b", 1);
+    String job = world.submit(2, 2);
+    a.reaches(b);
+    b.reaches(a);
+    world.form(job, 0);
+    a.broke(a.lease());
+    world.advance(300);
+    a.reaches();
+    b.reaches();
+    assertThat(world.view(job).getState()).isEqualTo(JobState.JOB_STATE_QUEUED);
+    assertThat(world.view(job).getAttempts(0).getEndReason())
+        .isEqualTo("its workers do not reach each other");
+  }
+
+  // ---- Growth
+
+  @Test
+  void aGangGrowsWhenAWorkerHasRoomAndIsReady() {
+    GangWorld.Daemon a = onHost("a", 1);
+    String job = world.submit(1, 3);
+    world.form(job, 0);
+    GangWorld.Daemon b = onHost("b", 1);
+    assertThat(b.last().getPrepare().getAssignment().getJoins()).isTrue();
+    assertThat(b.last().getPrepare().getAssignment().getCheckpointsList()).isEmpty();
+    world.advance(6_000);
+    assertThat(world.term(job)).isEqualTo(1);
+    b.prepared.add(job);
+    b.beat();
+    assertThat(world.members(job)).containsExactly("a", "b");
+    assertThat(a.offer().hasContinues()).isTrue();
+    assertThat(a.offer().getAssignment().getJoins()).isFalse();
+    assertThat(b.offer().hasContinues()).isFalse();
+    assertThat(b.offer().getAssignment().getJoins()).isTrue();
+    assertThat(world.events(job, "regrouped")).containsExactly("replicas: 2 of 3 on a, b; b joins");
+    // It grows again only once this group stands.
+    GangWorld.Daemon c = onHost("c", 1);
+    assertThat(c.last().hasPrepare()).isFalse();
+    b.prepared.clear();
+    world.form(job, 7);
+    world.advance(300);
+    c.prepared.add(job);
+    c.beat();
+    assertThat(world.members(job)).containsExactly("a", "b", "c");
+  }
+
+  @Test
+  void roomThatAWaitingJobTakesIsNotForGrowth() {
+    onHost("a", 1);
+    String gang = world.submit(1, 3);
+    world.form(gang, 0);
+    String waiting = world.submit(1, 1);
+    GangWorld.Daemon b = onHost("b", 1);
+    assertThat(world.members(waiting)).containsExactly("b");
+    assertThat(b.last().hasPrepare()).isFalse();
+  }
+
+  @Test
+  void aJoinerWhoseRoomIsTakenMeanwhileIsTold() {
+    onHost("a", 1);
+    String gang = world.submit(1, 3);
+    world.form(gang, 0);
+    GangWorld.Daemon b = onHost("b", 1);
+    String other = world.submit(1, 1);
+    assertThat(world.members(other)).containsExactly("b");
+    assertThat(b.last().hasOffer()).isTrue();
+    b.prepared.add(gang);
+    b.beat();
+    assertThat(world.members(gang)).containsExactly("a");
+  }
+
+  @Test
+  void growthOverMachinesIsProbedFirst() {
+    GangWorld.Daemon a = world.reachable("a", 1);
+    String job = world.submit(1, 2);
+    world.form(job, 0);
+    GangWorld.Daemon b = world.reachable("b", 1);
+    assertThat(b.last().hasProbe()).isTrue();
+    a.reaches(b);
+    b.reaches(a);
+    assertThat(b.last().hasPrepare()).isTrue();
+    b.prepared.add(job);
+    b.beat();
+    assertThat(world.members(job)).containsExactly("a", "b");
+    assertThat(a.offer().getAssignment().getAddress()).isEqualTo("a.lan");
+  }
+
+  @Test
+  void whoeverLostAReplicaIsNotAskedToJoinForAMinute() {
+    GangWorld.Daemon a = world.worker("a", 2);
+    String job = world.submit(1, 2);
+    world.form(job, 0);
+    world.finish(
+        world.leases(job).get(1), dev.baton.v1.AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR);
+    a.take();
+    world.form(job, 5);
+    world.advance(50_000);
+    assertThat(a.last().hasPrepare()).isFalse();
+    world.advance(20_000);
+    assertThat(List.copyOf(world.effects).stream().anyMatch(GangPlacementTest::isPrepare)).isTrue();
+  }
+
+  private static boolean isPrepare(Effect effect) {
+    return effect instanceof Effect.Send send && send.message().hasPrepare();
+  }
+}
