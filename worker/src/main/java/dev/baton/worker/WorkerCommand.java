@@ -5,6 +5,7 @@ import dev.baton.rpc.Channels;
 import dev.baton.rpc.HostPort;
 import dev.baton.rpc.Proxies;
 import dev.baton.rpc.TokenText;
+import dev.baton.transfer.Bandwidth;
 import dev.baton.transfer.HttpObjectTransfer;
 import dev.baton.v1.Machine;
 import dev.baton.worker.cache.DatasetCache;
@@ -18,6 +19,12 @@ import dev.baton.worker.daemon.ThreadLoop;
 import dev.baton.worker.daemon.WorkDir;
 import dev.baton.worker.daemon.WorkerDaemon;
 import dev.baton.worker.grpc.GrpcCoordinator;
+import dev.baton.worker.leaving.ExitReason;
+import dev.baton.worker.leaving.LeavingOptions;
+import dev.baton.worker.leaving.OnExit;
+import dev.baton.worker.leaving.Presence;
+import dev.baton.worker.leaving.PresenceWatch;
+import dev.baton.worker.leaving.UploadTimes;
 import dev.baton.worker.natives.NativeLibraries;
 import dev.baton.worker.process.StallWatch;
 import dev.baton.worker.process.TrainerCommand;
@@ -28,6 +35,8 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Clock;
+import java.time.ZoneId;
+import java.time.ZonedDateTime;
 import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.Callable;
@@ -41,6 +50,7 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -54,6 +64,8 @@ final class WorkerCommand implements Callable<Integer> {
   private static final Logger log = LoggerFactory.getLogger(WorkerCommand.class);
 
   private static final String TRAINER_MAIN = "dev.baton.worker.trainer.TrainerMain";
+  // The zone of --hours and --ends-at is the machine's.
+  private static final Clock LOCAL = Clock.system(ZoneId.systemDefault());
   private static final long CLOSE_MILLIS = 300;
   private static final long MIN_HEAP_BYTES = 256L << 20;
   private static final long MAX_HEAP_BYTES = 2L << 30;
@@ -126,6 +138,16 @@ final class WorkerCommand implements Callable<Integer> {
       description = "Train on CPUs where this machine's GPU cannot be used.")
   private boolean allowCpu;
 
+  @Option(
+      names = "--bandwidth",
+      paramLabel = "RATE",
+      description =
+          "Bits per second for data sets and checkpoints, both ways together: 500kbit, 20Mbit,"
+              + " 1Gbit; default: no limit.")
+  private @Nullable String bandwidth;
+
+  @Mixin private LeavingOptions leaving = new LeavingOptions();
+
   /** Where the class of the trainer's main can be replaced by a test's. */
   private final String trainerMain;
 
@@ -139,33 +161,49 @@ final class WorkerCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException, InterruptedException {
-    WorkerConfig config = config();
+    WorkerConfig config;
+    Presence presence;
+    try {
+      config = config();
+      presence = leaving.presence(ZonedDateTime.now(LOCAL), System.nanoTime());
+    } catch (IllegalArgumentException e) {
+      throw new CommandLine.ParameterException(commandLine(), String.valueOf(e.getMessage()), e);
+    }
     try (WorkDir dir = WorkDir.open(config.workDir())) {
-      WorkerLog.toFile(dir.path().resolve("worker.log"));
+      WorkerLog.toFile(log(dir));
       // Where gRPC unpacks its transport.
       System.setProperty("java.io.tmpdir", dir.temporary().toString());
-      return run(config, dir);
+      return run(config, presence, dir);
     }
   }
 
+  private static Path log(WorkDir dir) {
+    return dir.path().resolve("worker.log");
+  }
+
   private WorkerConfig config() throws IOException {
+    Optional<HostPort> address =
+        Optional.ofNullable(coordinator).filter(text -> !text.isEmpty()).map(HostPort::parse);
+    if (workDir == null) {
+      throw new IllegalArgumentException("no --work-dir");
+    }
+    return new WorkerConfig(
+        Access.of(TokenText.parse(token()), address, insecure),
+        workDir,
+        name == null ? label(MachineProbe.hostname()) : name,
+        positive("--slots", slots),
+        ByteSize.parse(cacheQuota),
+        positive("--cpus", cpus),
+        Optional.ofNullable(advertise).filter(host -> !host.isEmpty()),
+        portRange(),
+        limit());
+  }
+
+  private Bandwidth limit() {
     try {
-      Optional<HostPort> address =
-          Optional.ofNullable(coordinator).filter(text -> !text.isEmpty()).map(HostPort::parse);
-      if (workDir == null) {
-        throw new IllegalArgumentException("no --work-dir");
-      }
-      return new WorkerConfig(
-          Access.of(TokenText.parse(token()), address, insecure),
-          workDir,
-          name == null ? label(MachineProbe.hostname()) : name,
-          positive("--slots", slots),
-          ByteSize.parse(cacheQuota),
-          positive("--cpus", cpus),
-          Optional.ofNullable(advertise).filter(host -> !host.isEmpty()),
-          portRange());
+      return bandwidth == null ? Bandwidth.UNLIMITED : Bandwidth.parse(bandwidth);
     } catch (IllegalArgumentException e) {
-      throw new CommandLine.ParameterException(commandLine(), String.valueOf(e.getMessage()), e);
+      throw new IllegalArgumentException("--bandwidth: " + e.getMessage(), e);
     }
   }
 
@@ -212,7 +250,8 @@ final class WorkerCommand implements Callable<Integer> {
     }
   }
 
-  private int run(WorkerConfig config, WorkDir dir) throws IOException, InterruptedException {
+  private int run(WorkerConfig config, Presence presence, WorkDir dir)
+      throws IOException, InterruptedException {
     Machine found = MachineProbe.probe(dir.path(), config.cpus());
     NativeLibraries natives =
         NativeLibraries.ofLauncher(dir.path().resolve("cuda"), found.getGpusList());
@@ -236,6 +275,9 @@ final class WorkerCommand implements Callable<Integer> {
             });
     log.info("{}", config);
     String id = UUID.randomUUID().toString();
+    UploadTimes transfer =
+        new UploadTimes(
+            new HttpObjectTransfer(config.access(), proxies, config.bandwidth()), System::nanoTime);
     try (ThreadLoop loop = new ThreadLoop();
         ProbeListener probes =
             ProbeListener.open(id, config.advertise().isPresent(), config.ports())) {
@@ -247,7 +289,7 @@ final class WorkerCommand implements Callable<Integer> {
                   config.advertise().orElse(""), probes.port(), LoopbackId.find(), config.ports()),
               new WorkerDaemon.Parts(
                   new GrpcCoordinator(channel, config.access()),
-                  new HttpObjectTransfer(config.access(), proxies),
+                  transfer,
                   new DatasetCache(dir.path(), config.cacheQuotaBytes(), Clock.systemUTC()),
                   trainerCommand(machine, natives),
                   dir.path(),
@@ -256,9 +298,12 @@ final class WorkerCommand implements Callable<Integer> {
                   StallWatch.LEAST_NANOS));
       var unused = daemon.welcomed().thenRun(() -> ready(config));
       CountDownLatch closed = new CountDownLatch(1);
-      Thread atSignal = new Thread(() -> leave(daemon, closed), "signal");
+      Departure departure = new Departure(daemon);
+      Thread atSignal = new Thread(() -> leave(daemon, departure, closed), "signal");
       Runtime.getRuntime().addShutdownHook(atSignal);
       daemon.start();
+      new PresenceWatch(presence, departure, transfer::longest, LOCAL, loop).start();
+      leaving.spotWatch(notice -> departure.leave(ExitReason.SPOT, notice)).start();
       try {
         return await(daemon);
       } finally {
@@ -267,8 +312,21 @@ final class WorkerCommand implements Callable<Integer> {
         channel.awaitTermination(CLOSE_MILLIS, TimeUnit.MILLISECONDS);
         channel.shutdownNow();
         io.shutdownNow();
-        closed.countDown();
+        try {
+          onExit(daemon, departure, log(dir));
+        } finally {
+          closed.countDown();
+        }
       }
+    }
+  }
+
+  // Not where it never began to work: an error at its start is to be mended.
+  private void onExit(WorkerDaemon daemon, Departure departure, Path output)
+      throws InterruptedException {
+    if (leaving.onExit().isPresent()
+        && (departure.exitReason().isPresent() || daemon.welcomed().isDone())) {
+      OnExit.run(leaving.onExit().get(), departure.exitReason().orElse(ExitReason.REFUSED), output);
     }
   }
 
@@ -291,18 +349,18 @@ final class WorkerCommand implements Callable<Integer> {
   // A signal arrives as the JVM's shutdown, whose exit code would be the signal's: halts with 0
   // when
   // everything is handed over.
-  private static void leave(WorkerDaemon daemon, CountDownLatch closed) {
+  private static void leave(WorkerDaemon daemon, Departure departure, CountDownLatch closed) {
     if (daemon.ended().isDone()) {
       return;
     }
-    daemon.leave("SIGTERM");
+    departure.leave(ExitReason.SIGNAL, "SIGTERM");
     try {
-      daemon.ended().get();
-      closed.await(2 * CLOSE_MILLIS, TimeUnit.MILLISECONDS);
+      // The main thread, which knows what comes after the end.
+      closed.await();
       WorkerLog.close();
-      Runtime.getRuntime().halt(0);
-    } catch (ExecutionException e) {
-      log.debug("refused while leaving", e);
+      if (!daemon.ended().isCompletedExceptionally()) {
+        Runtime.getRuntime().halt(0);
+      }
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }

@@ -63,6 +63,43 @@ class MainTest {
   }
 
   @Test
+  void anIdleWorkerEndsAndRunsItsCommand() throws Exception {
+    Process worker =
+        worker("--idle-exit", "10s", "--on-exit", "echo \"ended: $BATON_EXIT_REASON\"");
+    ready();
+    coordinator.offer(coordinator.assignment("j", job("finish", 20, 5, 0, 5)));
+    await("finished", () -> coordinator.copy(coordinator.finished).size() == 1);
+    assertThat(worker.waitFor(30, TimeUnit.SECONDS)).isTrue();
+    assertThat(worker.exitValue()).as(text("err")).isZero();
+    assertThat(dir.resolve("work/worker.log")).content().contains("\nended: idle\n");
+    assertThat(coordinator.copy(coordinator.drained)).contains("nothing to do for 10 s");
+  }
+
+  @Test
+  void theCommandIsRunAfterTheHandOverAtSigterm() throws Exception {
+    Process worker = worker("--on-exit", "sleep 1; echo \"ended: $BATON_EXIT_REASON\"");
+    ready();
+    LeaseRef lease = coordinator.offer(coordinator.assignment("j", job("finish", 9_999, 2, 0, 0)));
+    await("trains", () -> !coordinator.copy(coordinator.progress).isEmpty());
+    worker.destroy();
+    assertThat(worker.waitFor(30, TimeUnit.SECONDS)).isTrue();
+    assertThat(worker.exitValue()).as(text("err")).isZero();
+    assertThat(coordinator.stands(lease)).isFalse();
+    assertThat(dir.resolve("work/worker.log"))
+        .content()
+        .containsSubsequence("to be handed over", "--on-exit (signal)", "\nended: signal\n");
+  }
+
+  @Test
+  void anErrorAtTheStartRunsNoCommand() throws Exception {
+    Files.writeString(dir.resolve("token"), "of-somebody-else");
+    Process worker = worker("--on-exit", "touch " + dir.resolve("ran"));
+    assertThat(worker.waitFor(30, TimeUnit.SECONDS)).isTrue();
+    assertThat(worker.exitValue()).isEqualTo(1);
+    assertThat(dir.resolve("ran")).doesNotExist();
+  }
+
+  @Test
   void trainersDieWithTheirDaemon() throws Exception {
     Process worker = worker();
     ready();
@@ -145,6 +182,13 @@ class MainTest {
     assertThat(usage("--work-dir", dir + "/w", "--cache-quota", "much")).contains("'much'");
     assertThat(usage("--work-dir", dir + "/w", "--name", "a b")).contains("--name");
     assertThat(usage()).contains("--work-dir");
+    assertThat(usage("--work-dir", dir + "/w", "--ends-in", "soon")).contains("--ends-in: 'soon'");
+    assertThat(usage("--work-dir", dir + "/w", "--ends-in", "1h", "--ends-at", "07:30"))
+        .contains("--ends-in and --ends-at");
+    assertThat(usage("--work-dir", dir + "/w", "--hours", "22-7")).contains("--hours: '22-7'");
+    assertThat(usage("--work-dir", dir + "/w", "--bandwidth", "20MB"))
+        .contains("--bandwidth: '20MB'");
+    assertThat(usage("--work-dir", dir + "/w", "--spot", "ibm")).contains("--spot").contains("AWS");
   }
 
   @Test
@@ -171,8 +215,11 @@ class MainTest {
     return text("usage.err");
   }
 
-  private Process worker() throws IOException {
-    return start("", "--name", "w1", "--work-dir", dir.resolve("work").toString());
+  private Process worker(String... more) throws IOException {
+    List<String> args = new ArrayList<>(List.of("--name", "w1", "--spot", "none"));
+    args.addAll(List.of("--work-dir", dir.resolve("work").toString()));
+    args.addAll(List.of(more));
+    return start("", args.toArray(String[]::new));
   }
 
   private Process start(String prefix, String... args) throws IOException {

@@ -368,7 +368,7 @@ public final class Scheduler {
         });
   }
 
-  /** The worker takes no more jobs and hands over what it holds. */
+  /** The worker takes no more jobs and hands over what it holds; or takes jobs again. */
   public void draining(String workerId, long session, Draining message, Now now) {
     command(now, () -> sessions.draining(workerId, session, message, now));
   }

@@ -256,7 +256,13 @@ final class Sessions {
 
   /** As {@link Scheduler#draining}. */
   void draining(String workerId, long session, Draining message, Now now) {
-    drain(inSession(workerId, session), message.getReason(), now);
+    Worker worker = inSession(workerId, session);
+    if (message.getOver()) {
+      worker.draining = false;
+      state.fleet.update(worker);
+    } else {
+      drain(worker, message.getReason(), now);
+    }
   }
 
   private void drain(Worker worker, String reason, Now now) {

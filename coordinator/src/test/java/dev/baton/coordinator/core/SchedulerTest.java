@@ -709,6 +709,29 @@ final class SchedulerTest {
   }
 
   @Test
+  void aWorkerThatHasRestedTakesOffersAgain() {
+    hello("a", 1);
+    draining("a", Draining.newBuilder().setReason("outside its hours").build());
+    submit();
+    assertThat(offers("a")).isEmpty();
+    draining("a", Draining.newBuilder().setOver(true).build());
+    assertThat(offers("a")).hasSize(1);
+    // But not where somebody else wants it drained.
+    run(s -> s.drainWorker("a", now()));
+    draining("a", Draining.newBuilder().setOver(true).build());
+    submit();
+    assertThat(offers("a")).hasSize(1);
+  }
+
+  private void draining(String worker, Draining message) {
+    run(
+        s -> {
+          s.draining(worker, 1, message, now());
+          return "";
+        });
+  }
+
+  @Test
   void drainingAWorkerIsAskedAgainInEachSession() {
     hello("a", 1);
     run(s -> s.drainWorker("a", now()));

@@ -2,6 +2,7 @@ package dev.baton.worker.config;
 
 import dev.baton.rpc.Access;
 import dev.baton.rpc.TokenText;
+import dev.baton.transfer.Bandwidth;
 import java.nio.file.Path;
 import java.util.Optional;
 import java.util.Set;
@@ -18,6 +19,7 @@ import java.util.regex.Pattern;
  * @param cpus processors to declare; 0 for those there are
  * @param advertise this machine's name or address for workers on others; empty: it is not reached
  * @param ports that replicas may listen on
+ * @param bandwidth for data sets and checkpoints
  */
 public record WorkerConfig(
     Access access,
@@ -27,7 +29,8 @@ public record WorkerConfig(
     long cacheQuotaBytes,
     int cpus,
     Optional<String> advertise,
-    PortRange ports) {
+    PortRange ports,
+    Bandwidth bandwidth) {
   // Where to listen, but nowhere to connect to.
   private static final Set<String> WILDCARDS = Set.of("0.0.0.0", "::");
   private static final Pattern NAME = Pattern.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,62}");

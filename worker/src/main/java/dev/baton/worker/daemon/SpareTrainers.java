@@ -59,6 +59,7 @@ final class SpareTrainers {
   private TrainerSetting usual;
   private @Nullable Seat spare;
   private boolean stopped;
+  private boolean resting;
   private int number;
   private long waitNanos = FIRST_WAIT_NANOS;
   private boolean waiting;
@@ -114,7 +115,7 @@ final class SpareTrainers {
 
   /** Sees to it that a spare waits: of the setting that was used last. */
   void replenish() {
-    if (spare != null || stopped || waiting) {
+    if (spare != null || stopped || resting || waiting) {
       return;
     }
     try {
@@ -134,6 +135,21 @@ final class SpareTrainers {
       seat.process.kill();
     }
     replenish();
+  }
+
+  /** Kills the spare; none waits until {@link #work}. */
+  void rest() {
+    resting = true;
+    Seat seat = spare;
+    spare = null;
+    if (seat != null && seat.process != null) {
+      seat.process.kill();
+    }
+  }
+
+  /** A spare may wait again. */
+  void work() {
+    resting = false;
   }
 
   /** Kills every trainer; none is started any more. */

@@ -103,6 +103,9 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   private final CompletableFuture<Integer> ended = new CompletableFuture<>();
   private boolean draining;
   private String drainReason = "";
+  // Why it takes no jobs for the time being; empty: it takes them.
+  private String away = "";
+  private boolean resting;
   private boolean leaving;
   private boolean parting;
   private boolean parted;
@@ -176,18 +179,56 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
     if (draining) {
       return;
     }
+    boolean known = unavailable();
     draining = true;
     log.info("draining: {}", reason);
     drainReason = reason;
-    // First, so that another worker prepares while the checkpoints are written.
-    announceDraining();
+    if (!known) {
+      // First, so that another worker prepares while the checkpoints are written.
+      announceDraining();
+    }
     List.copyOf(runs).forEach(run -> run.handOver(HANDED_OVER));
+  }
+
+  /** Goes on with its jobs, and takes no more until {@link #work}. On the loop. */
+  public void finish(String reason) {
+    boolean known = unavailable();
+    away = reason;
+    log.info("no more jobs: {}", reason);
+    if (!known) {
+      announceDraining();
+    }
+  }
+
+  /** Hands its jobs over, keeps no trainer, and takes no jobs until {@link #work}. On the loop. */
+  public void rest(String reason) {
+    finish(reason);
+    resting = true;
+    trainers.rest();
+    List.copyOf(runs).forEach(run -> run.handOver(reason));
+  }
+
+  /** Takes jobs again, unless it drains. On the loop. */
+  public void work() {
+    away = "";
+    resting = false;
+    trainers.work();
+    if (!draining) {
+      log.info("takes jobs again");
+      leaseLoop.send(
+          WorkerMessage.newBuilder().setDraining(Draining.newBuilder().setOver(true)).build());
+      replenish();
+    }
+  }
+
+  private boolean unavailable() {
+    return draining || !away.isEmpty();
   }
 
   private void announceDraining() {
     leaseLoop.send(
         WorkerMessage.newBuilder()
-            .setDraining(Draining.newBuilder().setReason(drainReason))
+            .setDraining(Draining.newBuilder().setReason(draining ? drainReason : away))
             .build());
   }
 
@@ -239,7 +280,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
         .setName(identity.name())
         .setMachine(declared)
         .setSlots(identity.slots())
-        .setDraining(draining)
+        .setDraining(unavailable())
         .setProtocol(PROTOCOL)
         .setAdvertiseHost(reach.advertise())
         .setProbePort(reach.probePort())
@@ -267,7 +308,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   @Override
   public void onWelcome() {
     welcomed.complete(null);
-    if (draining) {
+    if (unavailable()) {
       // Perhaps decided since Hello was sent.
       announceDraining();
     }
@@ -329,7 +370,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
       return;
     }
     log.info("{}: taken, goes on from term {}", lease, continued.getTerm());
-    if (draining) {
+    if (draining || resting) {
       // The offer had crossed the word of it.
       run.get().handOver(HANDED_OVER);
     }
@@ -386,8 +427,8 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
 
   // Why an offer cannot be taken.
   private Optional<String> obstacle(JobSpec spec, boolean prepared) {
-    if (draining) {
-      return Optional.of("the worker is draining");
+    if (unavailable()) {
+      return Optional.of(draining ? "the worker is draining" : away);
     }
     if (leases().size() >= identity.slots()) {
       return Optional.of("every slot is taken");
@@ -433,7 +474,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
     String jobId = assignment.getJobId();
     Optional<JobRun> present = preparation(jobId);
     boolean held = leasesOf(jobId).findAny().isPresent();
-    if (draining
+    if (unavailable()
         || (held && !assignment.getJoins())
         || present.map(run -> run.fits(assignment)).orElse(false)) {
       return;

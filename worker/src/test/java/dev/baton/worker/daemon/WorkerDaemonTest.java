@@ -234,6 +234,47 @@ class WorkerDaemonTest {
   }
 
   @Test
+  void whoRestsHandsOverKeepsNoTrainerAndComesBack() {
+    String name = job("finish", 300, 2, 0, 0);
+    LeaseRef lease = coordinator.offer(coordinator.assignment("j", name));
+    await("trains", () -> reportedStep() >= 10);
+    loop.execute(() -> daemon.rest("outside its hours"));
+    await("handed over", () -> !coordinator.stands(lease));
+    await("no trainer is left", () -> ProcessHandle.current().descendants().count() == 0);
+    assertThat(coordinator.copy(coordinator.commits))
+        .singleElement()
+        .satisfies(c -> assertThat(c.getReleaseReason()).isEqualTo("outside its hours"));
+    coordinator.offer(coordinator.assignment("j", name));
+    FinishAttemptRequest back = finished(1);
+    assertThat(back.getOutcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_RELEASED);
+    assertThat(back.getMessage()).isEqualTo("outside its hours");
+    // Said again in each session.
+    coordinator.breakStream();
+    await("back", () -> coordinator.copy(coordinator.hellos).size() == 2);
+    assertThat(coordinator.copy(coordinator.hellos).get(1).getDraining()).isTrue();
+    loop.execute(daemon::work);
+    await("told", () -> coordinator.copy(coordinator.drained).contains("over"));
+    coordinator.offer(coordinator.assignment("j", name));
+    assertThat(finished(2).getResult().getWeightsSha256()).isEqualTo(weights(300));
+    assertThat(coordinator.lossSteps()).isEqualTo(steps(300));
+  }
+
+  @Test
+  void whoIsToFinishGoesOnAndTakesNoMore() {
+    coordinator.offer(coordinator.assignment("j", job("finish", 300, 2, 0, 0)));
+    await("trains", () -> reportedStep() >= 3);
+    loop.execute(() -> daemon.finish("its machine ends soon"));
+    await("told", () -> !coordinator.copy(coordinator.drained).isEmpty());
+    coordinator.offer(coordinator.assignment("k", job("finish", 300, 2, 0, 0)));
+    assertThat(finished(1).getMessage()).isEqualTo("its machine ends soon");
+    assertThat(finished(2).getOutcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED);
+    // Leaving then says nothing new.
+    daemon.leave("its machine ends soon");
+    await("ended", () -> daemon.ended().isDone());
+    assertThat(coordinator.copy(coordinator.drained)).containsExactly("its machine ends soon");
+  }
+
+  @Test
   void aSecondJobForTheOneSlotIsGivenBack() {
     LeaseRef lease = coordinator.offer(coordinator.assignment("j", job("finish", 9_999, 2, 0, 0)));
     coordinator.offer(coordinator.assignment("k", job("finish", 9_999, 2, 0, 0)));

@@ -479,7 +479,7 @@ public final class FakeCoordinator implements AutoCloseable {
         }
         case PROGRESS -> progress.add(message.getProgress());
         case DRAINING -> {
-          drained.add(message.getDraining().getReason());
+          drained.add(message.getDraining().getOver() ? "over" : message.getDraining().getReason());
           if (crossing != null) {
             LeaseRef unused = offer(crossing);
             crossing = null;
