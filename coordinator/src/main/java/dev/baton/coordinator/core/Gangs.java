@@ -38,8 +38,18 @@ final class Gangs {
   /** Groups that break without a step and with nobody missing, in a row, end the lease. */
   static final int FRUITLESS_LIMIT = 5;
 
+  /**
+   * Without a step, a group of several machines may have been cut: where packets are dropped, those
+   * who wait for them learn nothing for minutes.
+   */
+  static final long SUSPECT_NANOS = 4 * SECOND;
+
+  /** After the machines were found to reach each other: they are just slow. */
+  private static final long UNSUSPECTED_NANOS = 30 * SECOND;
+
   private static final long JOIN_NANOS = 600 * SECOND;
-  private static final long AVOID_NANOS = 60 * SECOND;
+  private static final long AVOID_NANOS = 5 * SECOND;
+  private static final int AVOID_DOUBLINGS = 4;
   private static final long HAND_OVER_NANOS = 60 * SECOND;
 
   private final CoreState state;
@@ -193,6 +203,7 @@ final class Gangs {
       return;
     }
     state.growthDue = true;
+    stepped(group, now);
     if (held.job.state() == JobState.PAUSING && held.first().continues != null) {
       // The order went to the term before.
       handsOver(held, now);
@@ -230,8 +241,13 @@ final class Gangs {
     return false;
   }
 
+  /** A worker that loses one replica is asked for another at once; one that loses many is not. */
   private static void avoid(Group group, Replica replica, Now now) {
-    group.avoidUntil.put(replica.workerId(), now.nanos() + AVOID_NANOS);
+    int losses = group.losses.merge(replica.workerId(), 1, Integer::sum);
+    if (losses > 1) {
+      group.avoidUntil.put(
+          replica.workerId(), now.nanos() + (AVOID_NANOS << Math.min(losses - 2, AVOID_DOUBLINGS)));
+    }
   }
 
   /**
@@ -264,6 +280,7 @@ final class Gangs {
     if (group == null || held.available || state.running.get(held.job.id()) != held) {
       return;
     }
+    suspect(held, group, now);
     boolean cause =
         group.broken
             || held.replicas.stream()
@@ -271,6 +288,50 @@ final class Gangs {
     if (!cause || !settle(held, group, now)) {
       armAhead(held, group, now);
     }
+  }
+
+  /** Rank 0 has made a step, or said what it does instead. */
+  void stepped(Running held, Now now) {
+    if (held.group != null) {
+      stepped(held.group, now);
+    }
+  }
+
+  private static void stepped(Group group, Now now) {
+    group.suspectNanos = now.nanos() + SUSPECT_NANOS;
+  }
+
+  /** Finds out by probes why a group of several machines makes no step. */
+  private void suspect(Running held, Group group, Now now) {
+    if (group.broken || !held.attempt.begun() || now.nanos() < group.suspectNanos) {
+      return;
+    }
+    List<Worker> ranks = workers(held);
+    Set<Worker> workers = new LinkedHashSet<>(ranks);
+    if (Sites.shareMachine(ranks) || !workers.stream().allMatch(w -> w.connected)) {
+      group.suspectNanos = now.nanos() + UNSUSPECTED_NANOS;
+      return;
+    }
+    if (group.suspectUntilNanos < group.suspectNanos) {
+      reach.forget(workers);
+      reach.ask(workers, now);
+      group.suspectUntilNanos = now.nanos() + Reach.ANSWER_NANOS;
+      probing.add(held.job.id());
+    }
+    reach.expire(now);
+    if (now.nanos() < group.suspectUntilNanos && isUnknown(workers, now)) {
+      return;
+    }
+    probing.remove(held.job.id());
+    if (Sites.reachingEachOther(ranks, (a, b) -> reached(a, b, now)).size() == workers.size()) {
+      group.suspectNanos = now.nanos() + UNSUSPECTED_NANOS;
+      group.suspectUntilNanos = Long.MIN_VALUE;
+      return;
+    }
+    breaks(group, "no step, and its machines do not reach each other", now);
+    group.decideAtNanos = now.nanos();
+    // The answers are here.
+    group.probeUntilNanos = now.nanos();
   }
 
   /** Returns whether this lease is no more, or waits to be taken by others. */
@@ -424,6 +485,8 @@ final class Gangs {
     for (long due :
         new long[] {
           group.handOverByNanos,
+          group.suspectNanos,
+          group.suspectUntilNanos,
           group.broken ? group.decideAtNanos : Long.MAX_VALUE,
           group.broken ? group.probeUntilNanos : Long.MAX_VALUE
         }) {
@@ -490,6 +553,7 @@ final class Gangs {
     group.fruitless = old.fruitless;
     group.avoidUntil.putAll(old.avoidUntil);
     group.avoidUntil.values().removeIf(until -> until <= now.nanos());
+    group.losses.putAll(old.losses);
     for (Replica replica : from.replicas) {
       if (!stay.contains(replica)) {
         avoid(group, replica, now);

@@ -23,6 +23,12 @@ final class Group {
   /** Until when that waits for probes; {@link Long#MIN_VALUE}: none were asked for. */
   long probeUntilNanos = Long.MIN_VALUE;
 
+  /** When to find out whether silence between its machines is why it makes no step. */
+  long suspectNanos = Long.MAX_VALUE;
+
+  /** Until when that waits for probes; {@link Long#MIN_VALUE}: none were asked for. */
+  long suspectUntilNanos = Long.MIN_VALUE;
+
   /** Times in a row that a group broke with nobody missing and before it had made a step. */
   int fruitless;
 
@@ -34,4 +40,7 @@ final class Group {
 
   /** Workers that lost a replica of this job, and until when they are not asked to join. */
   final Map<String, Long> avoidUntil = new HashMap<>();
+
+  /** How often each of them did. */
+  final Map<String, Integer> losses = new HashMap<>();
 }

@@ -85,6 +85,7 @@ final class Running {
       group.fruitless = was.fruitless;
       group.handOverByNanos = was.handOverByNanos;
       group.avoidUntil.putAll(was.avoidUntil);
+      group.losses.putAll(was.losses);
     }
   }
 

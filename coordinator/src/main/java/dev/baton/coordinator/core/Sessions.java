@@ -196,6 +196,7 @@ final class Sessions {
     if (rank > 0) {
       return;
     }
+    gangs.stepped(held, now);
     Progress progress = report.getProgress();
     long step = progress.getStep();
     boolean stepped = step > held.attempt.lastStep() && step > held.attempt.resumedStep();

@@ -207,6 +207,41 @@ final class GangPlacementTest {
   }
 
   @Test
+  void aGangThatMakesNoStepGoesOnWithoutWhomTheOthersDoNotReach() {
+    GangWorld.Daemon a = world.reachable("a", 1);
+    GangWorld.Daemon b = world.reachable("b", 1);
+    String job = world.submit(1, 2);
+    a.reaches(b);
+    b.reaches(a);
+    world.form(job, 0);
+    world.advance(4_100);
+    assertThat(a.probes()).hasSize(2);
+    a.reaches();
+    b.reaches();
+    assertThat(world.term(job)).isEqualTo(2);
+    assertThat(world.members(job)).hasSize(1);
+    assertThat(world.events(job, "regrouped").get(0)).endsWith(": it is not reached");
+  }
+
+  @Test
+  void aGangThatIsJustSlowIsLeftAlone() {
+    GangWorld.Daemon a = world.reachable("a", 1);
+    GangWorld.Daemon b = world.reachable("b", 1);
+    String job = world.submit(1, 2);
+    a.reaches(b);
+    b.reaches(a);
+    world.form(job, 0);
+    world.advance(4_100);
+    a.reaches(b);
+    b.reaches(a);
+    world.advance(25_000);
+    assertThat(a.probes()).hasSize(2);
+    world.advance(6_000);
+    assertThat(a.probes()).hasSize(3);
+    assertThat(world.term(job)).isEqualTo(1);
+  }
+
+  @Test
   void whereTooFewReachEachOtherTheLeaseEnds() {
     GangWorld.Daemon a = world.reachable("a", 1);
     GangWorld.Daemon b = world.reachable("b", 1);
