@@ -4,7 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import dev.baton.deploy.NatNetwork.Result;
+import dev.baton.deploy.Namespaces.Result;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -68,7 +68,7 @@ class NatIT {
                 "--coordinator",
                 NatNetwork.SERVER + ":7070"));
     command.addAll(List.of(verb));
-    Result result = NatNetwork.run(network.at("server", command));
+    Result result = Namespaces.run(network.at("server", command));
     assertThat(result.exit()).as("%s: %s", command, result.text()).isZero();
     List<String> lines = result.text().lines().toList();
     return lines.get(lines.size() - 1);
@@ -80,7 +80,7 @@ class NatIT {
 
   @Test
   void aJobMovesBetweenWorkersThatHaveNoWayToEachOther() throws Exception {
-    assumeTrue(NatNetwork.possible(), "root and network namespaces are needed");
+    assumeTrue(Namespaces.possible(), "root and network namespaces are needed");
     try (NatNetwork network = new NatNetwork()) {
       System.out.println(
           network.translated()
@@ -122,7 +122,7 @@ class NatIT {
     try (Daemon one = worker(network, "home1");
         Daemon two = worker(network, "home2")) {
       Result across =
-          NatNetwork.run(
+          Namespaces.run(
               network.at("home1", List.of("timeout", "2", "bash", "-c", "</dev/tcp/10.77.2.2/9")));
       assertThat(across.exit()).isNotZero();
       assertThat(across.text()).as("nobody is reached who could refuse").doesNotContain("refused");

@@ -48,6 +48,9 @@ class ReadmeIT {
         assertThat(out).contains("SUCCEEDED", "eval/accuracy", "model.safetensors");
         assertThat(dir.resolve("model.pth")).isNotEmptyFile();
       }
+      try (Daemon worker = daemon("advertise", environment)) {
+        assertThat(worker.ready("worker")).isNotEmpty();
+      }
     }
   }
 
