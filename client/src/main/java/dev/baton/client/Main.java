@@ -6,6 +6,7 @@ import dev.baton.client.connection.Time;
 import dev.baton.client.output.Terminal;
 import dev.baton.client.output.Terminal.Screen;
 import dev.baton.client.output.Terminal.Size;
+import dev.baton.doctor.HttpProbe;
 import dev.baton.rpc.Channels;
 import dev.baton.transfer.HttpObjectTransfer;
 import java.io.BufferedOutputStream;
@@ -41,6 +42,7 @@ public final class Main {
             System.getenv(),
             settings -> Channels.open(settings.access(), settings.proxies()),
             settings -> new HttpObjectTransfer(settings.access(), settings.proxies()),
+            settings -> HttpProbe.of(settings.access(), settings.proxies()),
             new SystemTime());
     System.exit(Baton.run(shell, args));
   }

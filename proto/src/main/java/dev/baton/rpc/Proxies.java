@@ -87,6 +87,15 @@ public final class Proxies {
     return Optional.empty();
   }
 
+  /**
+   * HOST:PORT of the proxy on the way to a server, if there is one.
+   *
+   * @throws IllegalArgumentException where the variable makes no sense: it is named
+   */
+  public Optional<String> nameOf(boolean tls, String host) {
+    return proxyFor(tls, host).map(HttpProxy::toString);
+  }
+
   private static HttpProxy parse(String variable, String value) {
     URI uri;
     try {

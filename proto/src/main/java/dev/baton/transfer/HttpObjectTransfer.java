@@ -109,7 +109,8 @@ public final class HttpObjectTransfer implements ObjectTransfer {
         .connectTimeout(CONNECT_TIMEOUT);
   }
 
-  private static HttpClient.Builder client(Access access, Proxies proxies) {
+  /** How it connects, for those who ask the same servers for something else. */
+  public static HttpClient.Builder client(Access access, Proxies proxies) {
     HttpClient.Builder client =
         client().proxy(proxies.selector()).authenticator(proxies.authenticator());
     return access.pin().namesKey()

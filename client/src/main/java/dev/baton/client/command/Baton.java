@@ -67,6 +67,7 @@ public final class Baton extends VerbGroup {
     VERBS.put("workers", baton -> new CommandLine(new Workers(baton)));
     VERBS.put("drain", baton -> new CommandLine(new Drain(baton)));
     VERBS.put("token", Token::line);
+    VERBS.put("doctor", baton -> new CommandLine(new Doctor(baton)));
     VERBS.put("completion", baton -> new CommandLine(new Completion(baton)));
   }
 
@@ -197,13 +198,24 @@ public final class Baton extends VerbGroup {
     return shell.transfers().apply(settings);
   }
 
-  /** Opens a line to the coordinator; the caller closes it. */
-  Connection connect() {
+  /** What flags, environment and configuration file say together. */
+  Settings settings() {
     Settings resolved =
         Settings.resolve(
             new Settings.Flags(coordinator, token, tokenFile, insecure), shell.environment());
     settings = resolved;
+    return resolved;
+  }
+
+  /** Shuts libraries up, unless all is to be seen. */
+  void quietLogs() {
     Logging.quiet(debug);
+  }
+
+  /** Opens a line to the coordinator; the caller closes it. */
+  Connection connect() {
+    Settings resolved = settings();
+    quietLogs();
     ManagedChannel channel;
     try {
       channel = shell.connector().open(resolved);

@@ -6,7 +6,6 @@ import picocli.CommandLine.IVersionProvider;
 final class Version implements IVersionProvider {
   @Override
   public String[] getVersion() {
-    String version = Version.class.getPackage().getImplementationVersion();
-    return new String[] {"baton " + (version == null ? "(unpackaged)" : version)};
+    return new String[] {"baton " + dev.baton.rpc.Version.OF_THIS};
   }
 }

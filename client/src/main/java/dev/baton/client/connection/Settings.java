@@ -116,7 +116,8 @@ public record Settings(Access access, Proxies proxies) {
     }
   }
 
-  private static Path configFile(Map<String, String> environment) {
+  /** Where the configuration file is, if there is one. */
+  public static Path configFile(Map<String, String> environment) {
     String xdg = nonEmpty(environment.get("XDG_CONFIG_HOME"));
     Path folder =
         xdg != null

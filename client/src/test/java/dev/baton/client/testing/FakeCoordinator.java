@@ -4,6 +4,7 @@ import dev.baton.rpc.Channels;
 import dev.baton.v1.AdminServiceGrpc;
 import dev.baton.v1.Artifact;
 import dev.baton.v1.CommitDatasetRequest;
+import dev.baton.v1.CoordinatorInfo;
 import dev.baton.v1.CreateDatasetUploadRequest;
 import dev.baton.v1.CreateTokenRequest;
 import dev.baton.v1.CreateTokenResponse;
@@ -16,6 +17,7 @@ import dev.baton.v1.DownloadTicket;
 import dev.baton.v1.DrainWorkerRequest;
 import dev.baton.v1.Event;
 import dev.baton.v1.GetDatasetRequest;
+import dev.baton.v1.GetInfoRequest;
 import dev.baton.v1.GetJobRequest;
 import dev.baton.v1.GetMetricsResponse;
 import dev.baton.v1.Job;
@@ -81,6 +83,10 @@ public final class FakeCoordinator implements AutoCloseable {
   public String origin = "";
 
   public String httpUrl = "";
+
+  /** What GetInfo answers. */
+  public CoordinatorInfo info = CoordinatorInfo.getDefaultInstance();
+
   public final List<StreamLogsRequest> logRequests = new ArrayList<>();
 
   /** What each WatchJob in turn does; the last one is used again. */
@@ -330,6 +336,11 @@ public final class FakeCoordinator implements AutoCloseable {
     @Override
     public void listWorkers(ListWorkersRequest request, StreamObserver<ListWorkersResponse> to) {
       answer(to, ListWorkersResponse.newBuilder().addAllWorkers(workers).build());
+    }
+
+    @Override
+    public void getInfo(GetInfoRequest request, StreamObserver<CoordinatorInfo> to) {
+      answer(to, info);
     }
 
     @Override

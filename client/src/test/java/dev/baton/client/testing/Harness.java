@@ -8,10 +8,12 @@ import dev.baton.client.command.Shell;
 import dev.baton.client.output.Terminal;
 import dev.baton.client.output.Terminal.Screen;
 import dev.baton.client.output.Terminal.Size;
+import dev.baton.doctor.HttpProbe;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
+import java.net.ConnectException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -31,6 +33,9 @@ public final class Harness implements AutoCloseable {
   public Screen screen = Screen.NONE;
   public Size size = Size.USUAL;
   public String in = "";
+
+  /** What is there on the web. */
+  public final Map<String, HttpProbe.Answer> urls = new HashMap<>();
 
   /** What writing to standard output fails with. */
   public @Nullable String outFailure;
@@ -90,6 +95,14 @@ public final class Harness implements AutoCloseable {
               return coordinator.channel(settings.access().secret());
             },
             settings -> transfer,
+            settings ->
+                url -> {
+                  HttpProbe.Answer answer = urls.get(url);
+                  if (answer == null) {
+                    throw new ConnectException("Connection refused");
+                  }
+                  return answer;
+                },
             time);
     int code = Baton.run(shell, args);
     return new Outcome(

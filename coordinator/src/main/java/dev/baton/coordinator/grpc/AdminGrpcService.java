@@ -7,12 +7,16 @@ import dev.baton.coordinator.core.Token;
 import dev.baton.coordinator.core.TokenStore;
 import dev.baton.coordinator.loop.CoreLoop;
 import dev.baton.rpc.TokenText;
+import dev.baton.rpc.Version;
 import dev.baton.v1.AdminServiceGrpc;
+import dev.baton.v1.CoordinatorInfo;
 import dev.baton.v1.CreateTokenRequest;
 import dev.baton.v1.CreateTokenResponse;
 import dev.baton.v1.DrainWorkerRequest;
+import dev.baton.v1.GetInfoRequest;
 import dev.baton.v1.ListWorkersRequest;
 import dev.baton.v1.ListWorkersResponse;
+import dev.baton.v1.PresignedRequest;
 import dev.baton.v1.WorkerInfo;
 import io.grpc.stub.StreamObserver;
 import java.util.Optional;
@@ -23,6 +27,7 @@ final class AdminGrpcService extends AdminServiceGrpc.AdminServiceImplBase {
   private static final long MAX_TTL_SECONDS = 100L * 366 * 24 * 3600;
 
   private final CoreLoop<Scheduler> loop;
+  private final Transfers transfers;
   private final TokenStore store;
   private final Tokens tokens;
   private final CompletableFuture<Published> published;
@@ -33,10 +38,12 @@ final class AdminGrpcService extends AdminServiceGrpc.AdminServiceImplBase {
    */
   AdminGrpcService(
       CoreLoop<Scheduler> loop,
+      Transfers transfers,
       TokenStore store,
       Tokens tokens,
       CompletableFuture<Published> published) {
     this.loop = loop;
+    this.transfers = transfers;
     this.store = store;
     this.tokens = tokens;
     this.published = published;
@@ -57,6 +64,31 @@ final class AdminGrpcService extends AdminServiceGrpc.AdminServiceImplBase {
   public void drainWorker(DrainWorkerRequest request, StreamObserver<WorkerInfo> responses) {
     Replies.reply(
         responses, () -> loop.submit((core, now) -> core.drainWorker(request.getWorker(), now)));
+  }
+
+  @Override
+  public void getInfo(GetInfoRequest request, StreamObserver<CoordinatorInfo> responses) {
+    Replies.reply(
+        responses,
+        () -> {
+          Token shown = Authentication.TOKEN.get();
+          String authority = Authentication.AUTHORITY.get();
+          PresignedRequest probe = transfers.probe();
+          return loop.submit((core, now) -> now.epochMs())
+              .thenCombine(
+                  published,
+                  (nowMs, known) ->
+                      CoordinatorInfo.newBuilder()
+                          .setVersion(Version.OF_THIS)
+                          .setProtocol(Scheduler.PROTOCOL)
+                          .setTimeMs(nowMs)
+                          .setTokenId(shown.id())
+                          .setRole(Tokens.label(shown.role()))
+                          .setTokenExpiresAtMs(shown.expiresAtMs())
+                          .setHttpUrl(known.httpUrl(authority))
+                          .setProbe(probe)
+                          .build());
+        });
   }
 
   @Override

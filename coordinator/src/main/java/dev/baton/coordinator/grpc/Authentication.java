@@ -34,6 +34,9 @@ public final class Authentication implements ServerInterceptor {
   /** The whole of it: HOST:PORT, or HOST alone; empty where a caller names none. */
   static final Context.Key<String> AUTHORITY = Context.keyWithDefault("baton-authority", "");
 
+  /** The token that was shown. */
+  static final Context.Key<Token> TOKEN = Context.key("baton-token");
+
   private static final String BEARER = "Bearer ";
 
   private final Tokens tokens;
@@ -55,9 +58,11 @@ public final class Authentication implements ServerInterceptor {
           EnumSet.of(Role.ADMIN, Role.USER);
       case WorkerServiceGrpc.SERVICE_NAME -> EnumSet.of(Role.ADMIN, Role.WORKER);
       case AdminServiceGrpc.SERVICE_NAME ->
-          "ListWorkers".equals(method.getBareMethodName())
-              ? EnumSet.of(Role.ADMIN, Role.USER)
-              : EnumSet.of(Role.ADMIN);
+          switch (String.valueOf(method.getBareMethodName())) {
+            case "GetInfo" -> EnumSet.allOf(Role.class);
+            case "ListWorkers" -> EnumSet.of(Role.ADMIN, Role.USER);
+            default -> EnumSet.of(Role.ADMIN);
+          };
       default -> EnumSet.noneOf(Role.class);
     };
   }
@@ -65,8 +70,9 @@ public final class Authentication implements ServerInterceptor {
   @Override
   public <Q, A> ServerCall.Listener<Q> interceptCall(
       ServerCall<Q, A> call, Metadata headers, ServerCallHandler<Q, A> next) {
-    Optional<Status> refusal =
-        refusal(headers.get(Channels.AUTHORIZATION), call.getMethodDescriptor());
+    @Nullable String header = headers.get(Channels.AUTHORIZATION);
+    Optional<Token> token = shown(header);
+    Optional<Status> refusal = refusal(header, token, call.getMethodDescriptor());
     if (refusal.isPresent()) {
       call.close(refusal.get(), new Metadata());
       return new ServerCall.Listener<>() {};
@@ -74,17 +80,29 @@ public final class Authentication implements ServerInterceptor {
     String authority = call.getAuthority();
     Context context =
         Context.current()
-            .withValues(HOST, hostOf(authority), AUTHORITY, authority == null ? "" : authority);
+            .withValues(
+                HOST,
+                hostOf(authority),
+                AUTHORITY,
+                authority == null ? "" : authority,
+                TOKEN,
+                token.orElseThrow());
     return Contexts.interceptCall(context, call, headers, next);
   }
 
-  private Optional<Status> refusal(@Nullable String header, MethodDescriptor<?, ?> method) {
+  private Optional<Token> shown(@Nullable String header) {
+    return header == null || !header.startsWith(BEARER)
+        ? Optional.empty()
+        : tokens.find(header.substring(BEARER.length()).strip());
+  }
+
+  private Optional<Status> refusal(
+      @Nullable String header, Optional<Token> token, MethodDescriptor<?, ?> method) {
     if (header == null || !header.startsWith(BEARER)) {
       return Optional.of(
           Status.UNAUTHENTICATED.withDescription(
               "no token: send 'authorization: Bearer TOKEN' (BATON_TOKEN or the token file)"));
     }
-    Optional<Token> token = tokens.find(header.substring(BEARER.length()).strip());
     if (token.isEmpty()) {
       return Optional.of(
           Status.UNAUTHENTICATED.withDescription("this coordinator does not know the token"));

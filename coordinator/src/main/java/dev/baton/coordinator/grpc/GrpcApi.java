@@ -61,7 +61,8 @@ public final class GrpcApi {
                 parts.reports()))
         .addService(new DatasetGrpcService(loop, transfers, parts.reads(), parts.blocking()))
         .addService(
-            new AdminGrpcService(loop, parts.tokenStore(), parts.tokens(), parts.published()))
+            new AdminGrpcService(
+                loop, transfers, parts.tokenStore(), parts.tokens(), parts.published()))
         .addService(new WorkerGrpcService(loop, transfers, streams, events))
         .intercept(new Authentication(parts.tokens(), nowMs));
   }

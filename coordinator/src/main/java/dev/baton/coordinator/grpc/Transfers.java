@@ -8,6 +8,7 @@ import dev.baton.coordinator.core.Upload;
 import dev.baton.coordinator.loop.CoreLoop;
 import dev.baton.v1.CompletedUpload;
 import dev.baton.v1.DownloadTicket;
+import dev.baton.v1.PresignedRequest;
 import dev.baton.v1.UploadTicket;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
@@ -160,6 +161,14 @@ final class Transfers {
                   }
                 },
                 blocking));
+  }
+
+  /**
+   * A URL for an object that does not exist, by which a caller can try the way to the store. To be
+   * called on the call's own thread.
+   */
+  PresignedRequest probe() {
+    return objects.presignGet("probe/none", urlHost.ofThisCall());
   }
 
   /** A URL for an object that the caller may read. To be called on the call's own thread. */

@@ -111,6 +111,7 @@ final class AuthenticationTest {
     Map<String, Set<Role>> special =
         Map.of(
             "ListWorkers", Set.of(Role.ADMIN, Role.USER),
+            "GetInfo", Set.of(Role.values()),
             "DrainWorker", Set.of(Role.ADMIN),
             "CreateToken", Set.of(Role.ADMIN));
     Map<String, Set<Role>> services =
