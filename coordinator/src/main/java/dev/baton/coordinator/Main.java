@@ -104,15 +104,18 @@ public final class Main implements Callable<Integer> {
       description = "Encrypt nothing, beyond loopback neither: everybody on the way can read.")
   private boolean insecure;
 
-  /** Runs a coordinator until it is told to stop, or {@code bench coordinator}. */
+  /**
+   * Runs a coordinator until it is told to stop, or {@code bench coordinator}, or {@code doctor}.
+   */
   public static void main(String[] args) {
     Logging.begin();
     // The launcher hands the verbs on.
-    boolean bench = args.length > 1 && args[0].equals("bench") && args[1].equals("coordinator");
-    boolean verb = args.length > 0 && args[0].equals("coordinator");
-    int verbs = bench ? 2 : verb ? 1 : 0;
+    String verb = args.length > 0 ? args[0] : "";
+    boolean bench = verb.equals("bench") && args.length > 1 && args[1].equals("coordinator");
+    boolean doctor = verb.equals("doctor");
+    int verbs = bench ? 2 : doctor || verb.equals("coordinator") ? 1 : 0;
     System.exit(
-        commandLine(bench ? new BenchCommand() : new Main())
+        commandLine(bench ? new BenchCommand() : doctor ? new Doctor() : new Main())
             .execute(Arrays.copyOfRange(args, verbs, args.length)));
   }
 
@@ -120,6 +123,7 @@ public final class Main implements Callable<Integer> {
   public static CommandLine everyVerb() {
     return new CommandLine(CommandSpec.create().name("baton"))
         .addSubcommand("coordinator", new Main())
+        .addSubcommand("doctor", new Doctor())
         .addSubcommand(
             "bench",
             new CommandLine(CommandSpec.create().name("bench"))
@@ -150,21 +154,25 @@ public final class Main implements Callable<Integer> {
     return String.valueOf(e.getMessage()).lines().findFirst().orElse("");
   }
 
-  @Override
-  public Integer call() throws Exception {
+  /** What the options, and the file that they name, say together. */
+  CoordinatorConfig settings() {
     FileConfig file =
         config == null ? FileConfig.DEFAULT : new ConfigLoader(System::getenv).load(config);
-    var settings =
-        new CoordinatorConfig(
-            dataDir,
-            CoordinatorConfig.address("--listen", listen),
-            CoordinatorConfig.address("--http", http),
-            CoordinatorConfig.address("--objects", objects),
-            Optional.ofNullable(advertise),
-            Optional.ofNullable(releases),
-            file,
-            encryption(),
-            certificate().or(file::tls));
+    return new CoordinatorConfig(
+        dataDir,
+        CoordinatorConfig.address("--listen", listen),
+        CoordinatorConfig.address("--http", http),
+        CoordinatorConfig.address("--objects", objects),
+        Optional.ofNullable(advertise),
+        Optional.ofNullable(releases),
+        file,
+        encryption(),
+        certificate().or(file::tls));
+  }
+
+  @Override
+  public Integer call() throws Exception {
+    CoordinatorConfig settings = settings();
     try (DataDir locked = DataDir.open(dataDir)) {
       Logging.toFile(locked.resolve("coordinator.log"));
       // Where SQLite and gRPC unpack their libraries.

@@ -1,13 +1,18 @@
 package dev.baton.doctor;
 
 import java.io.IOException;
+import java.nio.channels.FileChannel;
+import java.nio.channels.OverlappingFileLockException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
@@ -47,6 +52,27 @@ public final class MachineChecks {
               + " write there, or name another folder");
     }
     return existing;
+  }
+
+  /**
+   * The process that holds a lock, as it wrote into the locked file; empty where nobody does.
+   *
+   * @throws IOException where the file does not let us find out
+   */
+  public static Optional<String> holder(Path lockFile) throws IOException {
+    if (!Files.exists(lockFile)) {
+      return Optional.empty();
+    }
+    try (FileChannel channel =
+        FileChannel.open(lockFile, StandardOpenOption.READ, StandardOpenOption.WRITE)) {
+      boolean held;
+      try {
+        held = channel.tryLock() == null;
+      } catch (OverlappingFileLockException e) {
+        held = true;
+      }
+      return held ? Optional.of(Files.readString(lockFile).strip()) : Optional.empty();
+    }
   }
 
   /**
@@ -128,6 +154,9 @@ public final class MachineChecks {
   private static String reason(IOException e) {
     if (e instanceof AccessDeniedException) {
       return "permission denied";
+    }
+    if (e instanceof NoSuchFileException) {
+      return "no file can be made there";
     }
     String message = e instanceof FileSystemException f ? f.getReason() : e.getMessage();
     return message == null ? e.getClass().getSimpleName() : message;

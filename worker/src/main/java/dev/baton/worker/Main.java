@@ -34,7 +34,8 @@ public final class Main implements Runnable {
         new CommandLine(new Main())
             .addSubcommand("worker", worker)
             .addSubcommand("bench", new BenchCommand())
-            .addSubcommand("machine", new MachineCommand());
+            .addSubcommand("machine", new MachineCommand())
+            .addSubcommand("doctor", new Doctor());
     line.setCaseInsensitiveEnumValuesAllowed(true);
     line.setParameterExceptionHandler(
         (e, args) -> {

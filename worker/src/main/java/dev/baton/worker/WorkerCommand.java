@@ -181,7 +181,12 @@ final class WorkerCommand implements Callable<Integer> {
     return dir.path().resolve("worker.log");
   }
 
-  private WorkerConfig config() throws IOException {
+  /**
+   * What the options say together.
+   *
+   * @throws IllegalArgumentException in one line, where one of them makes no sense
+   */
+  WorkerConfig config() throws IOException {
     Optional<HostPort> address =
         Optional.ofNullable(coordinator).filter(text -> !text.isEmpty()).map(HostPort::parse);
     if (workDir == null) {
@@ -205,6 +210,11 @@ final class WorkerCommand implements Callable<Integer> {
     } catch (IllegalArgumentException e) {
       throw new IllegalArgumentException("--bandwidth: " + e.getMessage(), e);
     }
+  }
+
+  /** Whether a GPU that cannot be used is no reason to refuse. */
+  boolean allowsCpu() {
+    return allowCpu;
   }
 
   private PortRange portRange() {

@@ -22,6 +22,9 @@ import org.jspecify.annotations.Nullable;
  * second one on the same folder would be two writers.
  */
 public final class DataDir implements AutoCloseable {
+  /** The file that is locked, and names the process. */
+  public static final String LOCK = "coordinator.lock";
+
   private final Path path;
   private final FileChannel lockFile;
 
@@ -39,7 +42,7 @@ public final class DataDir implements AutoCloseable {
     } catch (IOException e) {
       throw new ConfigException("--data-dir " + path + ": cannot be created: " + reason(e));
     }
-    Path lockPath = path.resolve("coordinator.lock");
+    Path lockPath = path.resolve(LOCK);
     FileChannel channel;
     try {
       channel =

@@ -48,6 +48,11 @@ final class Migrations {
     }
   }
 
+  /** The version that this program's schema has. */
+  static int latest() {
+    return NAMES.size();
+  }
+
   private static String read(String resource) {
     try (var in = Migrations.class.getResourceAsStream(resource)) {
       if (in == null) {

@@ -120,6 +120,23 @@ public final class ServerIdentity {
         held, chain, vouchedFor(chain) ? Pin.CA : Pin.of(first.getPublicKey()));
   }
 
+  /**
+   * The coordinator's own key, where it has made one.
+   *
+   * @throws ConfigException where the file cannot be read or is damaged
+   */
+  public static Optional<ServerIdentity> known(Path dataDir) {
+    Path file = dataDir.resolve(FILE);
+    if (!Files.exists(file)) {
+      return Optional.empty();
+    }
+    String pem = read(file);
+    List<X509Certificate> chain = certificates(file, pem);
+    return Optional.of(
+        new ServerIdentity(
+            key(file, pem, chain.get(0)), chain, Pin.of(chain.get(0).getPublicKey())));
+  }
+
   private static String create(Collection<String> hosts, InstantSource clock) {
     long now = clock.millis();
     var made =

@@ -114,8 +114,11 @@ public final class MachineCommand implements Callable<Integer> {
     return json;
   }
 
-  /** What libtorch itself says, in a process that may crash. */
-  private static Map<String, Object> measure(NativeLibraries natives, int threads)
+  /**
+   * What libtorch itself says, in a process that may crash: {@code gpus_seen_by_libtorch}, {@code
+   * matrix_products}, and {@code problem}, which is null where all is well.
+   */
+  public static Map<String, Object> measure(NativeLibraries natives, int threads)
       throws IOException, InterruptedException {
     Map<String, Object> json = new LinkedHashMap<>();
     json.put("gpus_seen_by_libtorch", null);

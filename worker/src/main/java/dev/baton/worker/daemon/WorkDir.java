@@ -23,6 +23,9 @@ import org.jspecify.annotations.Nullable;
  * </pre>
  */
 public final class WorkDir implements AutoCloseable {
+  /** The file that is locked, and names the process. */
+  public static final String LOCK = "lock";
+
   private static final String TEMPORARY = "tmp";
 
   private final Path path;
@@ -43,7 +46,7 @@ public final class WorkDir implements AutoCloseable {
     Files.createDirectories(path);
     FileChannel file =
         FileChannel.open(
-            path.resolve("lock"),
+            path.resolve(LOCK),
             StandardOpenOption.CREATE,
             StandardOpenOption.READ,
             StandardOpenOption.WRITE);

@@ -1,0 +1,53 @@
+package dev.baton.coordinator.store;
+
+import dev.baton.coordinator.core.StoreException;
+import java.nio.file.Path;
+import java.sql.DriverManager;
+import java.sql.SQLException;
+import java.util.List;
+
+/** Looks through a database for damage, without changing it; a coordinator may be at work on it. */
+public final class DatabaseCheck {
+  private DatabaseCheck() {}
+
+  /**
+   * What was found.
+   *
+   * @param version of its schema
+   * @param jobs how many it holds
+   */
+  public record Report(int version, long jobs) {}
+
+  /**
+   * Reads all of it.
+   *
+   * @throws StoreException where it is damaged, or no database
+   * @throws NewerDatabaseException where this program is too old for it
+   */
+  public static Report check(Path file) {
+    try (Sql sql = connect(file)) {
+      List<String> damage = sql.list("PRAGMA quick_check(5)", row -> row.getString(1));
+      if (!damage.equals(List.of("ok"))) {
+        throw new StoreException(false, "it is damaged: " + String.join("; ", damage), null);
+      }
+      int version =
+          sql.first("SELECT coalesce(max(version), 0) FROM schema_version", row -> row.getInt(1))
+              .orElse(0);
+      if (version > Migrations.latest()) {
+        throw new NewerDatabaseException(version, Migrations.latest());
+      }
+      long jobs = sql.first("SELECT count(*) FROM job", row -> row.getLong(1)).orElse(0L);
+      return new Report(version, jobs);
+    }
+  }
+
+  private static Sql connect(Path file) {
+    try {
+      // As a URI, which alone can say that nothing is to be written.
+      String uri = "file:" + file.toUri().getRawPath() + "?mode=ro";
+      return new Sql(DriverManager.getConnection("jdbc:sqlite:" + uri), file);
+    } catch (SQLException e) {
+      throw SqliteErrors.translate(e, file);
+    }
+  }
+}
