@@ -156,14 +156,18 @@ class NotebookIT {
     String job = cluster.submit(JOB);
     List<Cell> cells = run(notebook(name), Map.of("BATON_JOIN", line()));
     assertThat(cells).extracting(Cell::id).containsExactly("join", "watch", "leave");
-    assertThat(cells).extracting(Cell::status).containsExactly("ok", "stopped", "ok");
+    assertThat(cells)
+        .as("%s", cells)
+        .extracting(Cell::status)
+        .containsExactly("ok", "stopped", "ok");
     assertThat(cells.get(0).output()).contains("baton: ready: worker " + name + " ");
-    assertThat(cells.get(1).output()).contains("job " + job + ", term 1: trains from step 1 on");
+    assertThat(cells.get(1).output())
+        .containsPattern("job " + job + ", term \\d+: trains from step ");
     assertThat(cells.get(2).output()).containsPattern("handed over at step|the term is over");
 
     JsonNode shown = cluster.show(job);
     assertThat(shown.get("state").asText()).as("%s", shown).isEqualTo("QUEUED");
-    JsonNode attempt = shown.at("/attempts/0");
+    JsonNode attempt = shown.at("/attempts/" + (shown.get("attempts").size() - 1));
     assertThat(attempt.get("workers").get(0).asText()).isEqualTo(name);
     // Handed over: no step is lost.
     assertThat(shown.at("/checkpoints"))
@@ -184,6 +188,18 @@ class NotebookIT {
   @Test
   void kaggle() throws Exception {
     joinsWatchesAndLeaves("kaggle");
+  }
+
+  /** All cells at once, and nobody looks. */
+  @Test
+  void colabGivesTheMachineBackWhenThereIsNothingToDo() throws Exception {
+    Path hasty = dir.resolve("hasty.ipynb");
+    String text = Files.readString(notebook("colab"));
+    assertThat(text).contains("--ends-in 11h30m --idle-exit 30m");
+    Files.writeString(hasty, text.replace("--idle-exit 30m", "--idle-exit 20s"));
+    List<Cell> cells = run(hasty, Map.of("BATON_JOIN", line()));
+    assertThat(cells).as("%s", cells).extracting(Cell::status).containsExactly("ok", "ok", "ok");
+    assertThat(cells.get(2).output()).contains("the machine was given back");
   }
 
   /** Without a secret, and with a line in the form that leads nowhere. */

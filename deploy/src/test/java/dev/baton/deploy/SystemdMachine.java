@@ -85,6 +85,11 @@ final class SystemdMachine implements AutoCloseable {
     return dir.resolve("shared");
   }
 
+  /** A file that was made or changed inside, also after the machine was switched off. */
+  Path written(String file) {
+    return dir.resolve("upper" + file);
+  }
+
   /** Whether it has not been switched off. */
   boolean isOn() throws IOException {
     long systemd = Long.parseLong(Files.readString(dir.resolve("pid")).strip());
