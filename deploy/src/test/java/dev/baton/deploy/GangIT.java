@@ -265,7 +265,7 @@ class GangIT {
     try (Watch watch = Watch.of(cluster, job)) {
       List<String> workers = awaitReplicas(watch, 0, 2);
       ProcessHandle slow = trainerAtWork(cluster.worker(workers.get(1)));
-      JsonNode named = null;
+      JsonNode named = cluster.show(job).get("progress");
       for (int i = 0; i < 100; i++) {
         Daemon.signal("STOP", slow.pid());
         TimeUnit.MILLISECONDS.sleep(90);
