@@ -52,10 +52,11 @@ public final class Snapshots implements AutoCloseable {
   private final ExecutorService writer;
   private final AtomicReference<@Nullable Throwable> failure = new AtomicReference<>();
   private final Deque<List<ByteBuffer>> free = new ArrayDeque<>();
+  private final Object telling = new Object();
   private int sets;
   private int taken;
 
-  /** The last snapshot that is not to be told of. */
+  /** The last snapshot that is not to be told of; guarded by {@link #telling}. */
   private int forgotten;
 
   /**
@@ -120,8 +121,10 @@ public final class Snapshots implements AutoCloseable {
   }
 
   /** Of snapshots that were taken and not told of yet, nobody is told. */
-  public synchronized void forget() {
-    forgotten = taken;
+  public void forget() {
+    synchronized (telling) {
+      forgotten = taken;
+    }
   }
 
   /** Throws what the background thread failed with. */
@@ -206,12 +209,14 @@ public final class Snapshots implements AutoCloseable {
     }
   }
 
-  private synchronized void tell(int number, Written written) throws IOException {
-    if (number > forgotten) {
-      sink.accept(written);
-    } else {
-      Files.delete(written.file());
+  private void tell(int number, Written written) throws IOException {
+    synchronized (telling) {
+      if (number > forgotten) {
+        sink.accept(written);
+        return;
+      }
     }
+    Files.delete(written.file());
   }
 
   /** A state with NaN or infinity is never written. */

@@ -210,11 +210,7 @@ final class Trainer {
 
     @Override
     public void progress(StepProgress progress) {
-      StepProgress.Builder told = progress.toBuilder();
-      if (progress.hasReplica()) {
-        told.getReplicaBuilder().setMemoryBytes(ResidentMemory.bytes());
-      }
-      daemon.accept(TrainerMessage.newBuilder().setProgress(told).build());
+      daemon.accept(TrainerMessage.newBuilder().setProgress(progress).build());
     }
 
     @Override

@@ -6,6 +6,7 @@ import java.nio.ByteOrder;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.IntConsumer;
 
 /**
  * An engine whose every step depends on all steps before it and on every value of its batch: five
@@ -13,12 +14,23 @@ import java.util.Map;
  */
 final class FakeEngine implements Engine {
   static final String KIND = "fake";
+  static final int PORT = 4711;
   private static final int WEIGHTS = 5;
 
   /** What happens around the work, for tests to interfere. */
   interface Hook {
     /** After the work on a batch of training or of an evaluation. */
     void after(boolean training, Batch batch, FakeEngine engine);
+  }
+
+  /** What joining a group does. */
+  interface Joining {
+    Standing join(Membership membership, Standing mine);
+  }
+
+  /** Whether the group breaks before the work on a batch. */
+  interface Breaks {
+    boolean at(boolean training, Batch batch);
   }
 
   final float[] weights = {0.1f, -0.2f, 0.3f, -0.4f, 0.5f};
@@ -28,6 +40,9 @@ final class FakeEngine implements Engine {
   private double[][] byClass = new double[2][2];
   private final Hook hook;
   double addToLoss;
+  Joining joining = (membership, mine) -> mine;
+  Breaks breaks = (training, batch) -> false;
+  boolean inGroup;
 
   FakeEngine(Hook hook) {
     this.hook = hook;
@@ -72,7 +87,43 @@ final class FakeEngine implements Engine {
   }
 
   @Override
+  public Standing join(Membership membership, Standing mine, IntConsumer listening) {
+    if (membership.rank() == 0 && membership.size() > 1) {
+      listening.accept(PORT);
+    }
+    Standing standing = joining.join(membership, mine);
+    inGroup = true;
+    return standing;
+  }
+
+  @Override
+  public void leave() {
+    inGroup = false;
+  }
+
+  @Override
+  public Traffic traffic() {
+    return new Traffic(100 * count, 7 * count);
+  }
+
+  private void breakWhereItShould(boolean training, Batch batch) {
+    if (breaks.at(training, batch)) {
+      inGroup = false;
+      throw new GroupBrokenException("a peer is lost", null);
+    }
+  }
+
+  /** Everything that another one of them has. */
+  void copyFrom(FakeEngine other) {
+    System.arraycopy(other.weights, 0, weights, 0, WEIGHTS);
+    System.arraycopy(other.momentum, 0, momentum, 0, WEIGHTS);
+    count = other.count;
+    sums.putAll(other.sums);
+  }
+
+  @Override
   public void trainStep(Batch batch) {
+    breakWhereItShould(true, batch);
     Totals totals = judge(batch);
     count++;
     for (int i = 0; i < batch.samples(); i++) {
@@ -88,6 +139,7 @@ final class FakeEngine implements Engine {
 
   @Override
   public void evalBatch(Batch batch) {
+    breakWhereItShould(false, batch);
     add(Sums.EVAL, judge(batch));
     for (int i = 0; i < batch.samples(); i++) {
       int label = (int) batch.y().getLong(8 * i);

@@ -1,5 +1,7 @@
 package dev.baton.worker.trainer;
 
+import dev.baton.v1.GroupStands;
+import dev.baton.v1.JoinGroup;
 import dev.baton.v1.MetricPoint;
 import dev.baton.v1.Progress;
 import dev.baton.v1.StepProgress;
@@ -13,6 +15,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /** One attempt with the fake engine on a manual clock, and all that it said. */
@@ -29,16 +32,48 @@ final class RecordedRun implements TrainingListener, AutoCloseable {
   static final long INTERVAL = 1_000_000_000_000L;
 
   final AtomicLong nanos = new AtomicLong(5_000);
-  final TrainingControl control = new TrainingControl(INTERVAL);
+  final TrainingControl control;
   final List<Progress> progress = new CopyOnWriteArrayList<>();
   final List<Snapshots.Written> snapshots = new CopyOnWriteArrayList<>();
   final List<EpochSummary> epochs = new ArrayList<>();
+  final List<StepProgress> reports = new CopyOnWriteArrayList<>();
+
+  /** What was told of groups. */
+  final List<String> groups = new CopyOnWriteArrayList<>();
+
+  /** What the daemon does when the run waits for the others of a group. */
+  Consumer<JoinGroup> onWaiting = this::stand;
+
+  /** When an epoch has ended. */
+  Consumer<EpochSummary> onEpochEnd = summary -> {};
+
+  /** And when a group is broken. */
+  Consumer<JoinGroup> onBroken = group -> {};
+
   final FakeEngine engine;
   final TrainingRun run;
   private final Snapshots writer;
 
   RecordedRun(Path dir, FakeData data, @Nullable Path checkpoint, Hook hook)
       throws IOException, InterruptedException {
+    this(dir, data, checkpoint, hook, new TrainingControl(INTERVAL), true);
+  }
+
+  /** A member of groups, which others tell of. */
+  static RecordedRun inGroups(Path dir, FakeData data, boolean whole, Hook hook)
+      throws IOException, InterruptedException {
+    return new RecordedRun(dir, data, null, hook, new TrainingControl(INTERVAL, true), whole);
+  }
+
+  private RecordedRun(
+      Path dir,
+      FakeData data,
+      @Nullable Path checkpoint,
+      Hook hook,
+      TrainingControl control,
+      boolean whole)
+      throws IOException, InterruptedException {
+    this.control = control;
     engine =
         new FakeEngine(
             (training, batch, self) -> {
@@ -59,7 +94,7 @@ final class RecordedRun implements TrainingListener, AutoCloseable {
             engine,
             data,
             start,
-            true,
+            whole,
             LOG_EVERY,
             control,
             writer,
@@ -94,12 +129,50 @@ final class RecordedRun implements TrainingListener, AutoCloseable {
 
   @Override
   public void progress(StepProgress each) {
+    reports.add(each);
     progress.add(each.getProgress());
+  }
+
+  @Override
+  public void groupWaiting(JoinGroup group, long step, int port) {
+    groups.add("%s waits at %d, port %d".formatted(group.getGroup(), step, port));
+    onWaiting.accept(group);
+  }
+
+  @Override
+  public void groupFormed(JoinGroup group, long step) {
+    groups.add("%s formed at %d".formatted(group.getGroup(), step));
+  }
+
+  @Override
+  public void groupBroken(JoinGroup group, long step, String message) {
+    groups.add("%s broken at %d: %s".formatted(group.getGroup(), step, message));
+    onBroken.accept(group);
+  }
+
+  /** Names the group of a term. */
+  void join(int term, int rank, int size) {
+    control.joinGroup(group(term, rank, size).build());
+  }
+
+  static JoinGroup.Builder group(int term, int rank, int size) {
+    return JoinGroup.newBuilder().setGroup("g" + term).setRank(rank).setWorldSize(size);
+  }
+
+  /** All members wait. */
+  void stand(JoinGroup group) {
+    control.groupStands(
+        GroupStands.newBuilder()
+            .setGroup(group.getGroup())
+            .setStoreHost("there")
+            .setStorePort(FakeEngine.PORT)
+            .build());
   }
 
   @Override
   public void epochEnded(EpochSummary summary) {
     epochs.add(summary);
+    onEpochEnd.accept(summary);
   }
 
   @Override

@@ -69,6 +69,10 @@ final class ReplicaGroup implements AutoCloseable {
   private final Milliseconds look;
   private final LongVector equalSplits;
   private final Owned owned;
+
+  /** The store that listens, on rank 0. */
+  private final Owned server;
+
   private volatile boolean aborted;
   private boolean broken;
   private boolean closed;
@@ -125,8 +129,10 @@ final class ReplicaGroup implements AutoCloseable {
     }
   }
 
-  private ReplicaGroup(Membership membership, Device device, IntConsumer listening, Owned owned) {
+  private ReplicaGroup(
+      Membership membership, Device device, IntConsumer listening, Owned owned, Owned server) {
     this.owned = owned;
+    this.server = server;
     this.rank = membership.rank();
     this.size = membership.size();
     this.name = "rank " + rank + " of " + size;
@@ -140,7 +146,7 @@ final class ReplicaGroup implements AutoCloseable {
     this.equalSplits = owned.keep(new LongVector());
     Milliseconds timeout = new Milliseconds(membership.timeout().toMillis());
     Milliseconds forming = new Milliseconds(membership.forming().toMillis());
-    TCPStore connected = owned.keep(store(membership, forming));
+    TCPStore connected = server.keep(store(membership, forming));
     if (rank == 0) {
       listening.accept(connected.getPort() & 0xFFFF);
     }
@@ -185,7 +191,7 @@ final class ReplicaGroup implements AutoCloseable {
         if (port >= membership.lastPort()) {
           throw new TrainingException(
               AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR,
-              "none of the ports %d to %d is free, at one of which replicas meet: give the worker more"
+              "none of the ports %d to %d is free for replicas to meet at: start the worker with other --ports"
                   .formatted(membership.storePort(), membership.lastPort()),
               e);
         }
@@ -218,16 +224,19 @@ final class ReplicaGroup implements AutoCloseable {
   static ReplicaGroup form(Membership membership, Device device, IntConsumer listening) {
     String what = "rank " + membership.rank() + " of " + membership.size() + " forms the group";
     Owned owned = new Owned();
+    Owned server = new Owned();
     try (PointerScope scope = new PointerScope()) {
-      return new ReplicaGroup(membership, device, listening, owned);
+      return new ReplicaGroup(membership, device, listening, owned, server);
     } catch (LinkageError e) {
       owned.close();
+      server.close();
       throw new TrainingException(
           AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR,
           "this build of libtorch has no replicas: use that for CPUs or for CUDA 13",
           e);
     } catch (RuntimeException e) {
       owned.close();
+      server.close();
       if (e.getClass() != RuntimeException.class) {
         throw e;
       }
@@ -402,9 +411,12 @@ final class ReplicaGroup implements AutoCloseable {
     closed = true;
     if (!broken && !aborted) {
       owned.close();
+      server.close();
       return;
     }
-    // c10d joins its threads, which may wait for a silent peer until the time-out.
+    // c10d joins its threads, which may wait for a silent peer until the time-out. Nothing of them
+    // needs the store, whose port may be the only one.
+    server.close();
     Thread closer = new Thread(owned::close, "close-group");
     closer.setDaemon(true);
     closer.start();

@@ -88,7 +88,19 @@ final class Rank implements AutoCloseable {
    */
   static void group(List<Rank> ranks, String order, int timeoutMillis, List<String> more)
       throws IOException {
-    int port = 0;
+    int unused = group(ranks, order, "0", timeoutMillis, more);
+  }
+
+  /**
+   * The same.
+   *
+   * @param ports of which rank 0 takes one
+   * @return that one
+   */
+  static int group(
+      List<Rank> ranks, String order, String ports, int timeoutMillis, List<String> more)
+      throws IOException {
+    String port = ports;
     for (int i = 0; i < ranks.size(); i++) {
       Rank rank = ranks.get(i);
       rank.order(
@@ -96,7 +108,7 @@ final class Rank implements AutoCloseable {
                   " ",
                   order,
                   "127.0.0.1",
-                  Integer.toString(port),
+                  port,
                   Integer.toString(i),
                   Integer.toString(ranks.size()),
                   Integer.toString(timeoutMillis),
@@ -107,9 +119,10 @@ final class Rank implements AutoCloseable {
         if (!line.startsWith("listening ")) {
           throw new IOException("rank 0 answers: " + line);
         }
-        port = Integer.parseInt(line.substring("listening ".length()));
+        port = line.substring("listening ".length());
       }
     }
+    return Integer.parseInt(port);
   }
 
   static List<String> answers(List<Rank> ranks) throws IOException {

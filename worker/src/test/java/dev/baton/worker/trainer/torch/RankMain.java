@@ -108,15 +108,19 @@ public final class RankMain {
     return groups.get(groups.size() - 1);
   }
 
-  /** host, port, rank, size, time-out in milliseconds. */
+  /** host, port or first-last port, rank, size, time-out in milliseconds. */
   static Membership membership(String[] order) {
+    String[] ports = order[2].split("-", -1);
+    Duration timeout = Duration.ofMillis(Long.parseLong(order[5]));
     return new Membership(
         order[1],
-        Integer.parseInt(order[2]),
+        Integer.parseInt(ports[0]),
+        Integer.parseInt(ports[ports.length - 1]),
         new Replica(Integer.parseInt(order[3]), Integer.parseInt(order[4])),
         "127.0.0.1",
         Membership.Backend.GLOO,
-        Duration.ofMillis(Long.parseLong(order[5])));
+        timeout,
+        timeout);
   }
 
   private String form(String[] order) {

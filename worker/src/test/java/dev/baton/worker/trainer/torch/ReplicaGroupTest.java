@@ -2,6 +2,7 @@ package dev.baton.worker.trainer.torch;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.net.ServerSocket;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
@@ -69,6 +70,34 @@ class ReplicaGroupTest {
     left.get(1).ask("close");
     form(left, 60_000);
     assertThat(Rank.ask(left, "collectives")).allMatch(seen -> seen.endsWith("sum[3]"));
+  }
+
+  @Test
+  void rankZeroListensAtTheFirstPortThatIsFree() throws Exception {
+    ranks.addAll(Rank.start(3));
+    try (ServerSocket taken = new ServerSocket(0)) {
+      int first = taken.getLocalPort();
+      ranks.get(0).order("form 127.0.0.1 %d-%d 0 2 5000".formatted(first, first));
+      assertThat(ranks.get(0).line())
+          .startsWith("? ")
+          .contains("none of the ports %d to %d is free".formatted(first, first));
+      List<Rank> two = List.of(ranks.get(0), ranks.get(1));
+      String range = first + "-" + Math.min(65535, first + 50);
+      int port = Rank.group(two, "form", range, 60_000, List.of());
+      assertThat(Rank.answers(two)).containsOnly("formed");
+      assertThat(port).isGreaterThan(first);
+
+      // The port is free again although the member that is silent holds the group's end up.
+      ranks.get(1).freeze();
+      assertThat(ranks.get(0).ask("abort-soon")).isEqualTo("soon");
+      ranks.get(0).order("forever");
+      assertThat(ranks.get(0).line()).isEqualTo("exchanging");
+      assertThat(ranks.get(0).line()).startsWith("! rank 0 of 2");
+      two = List.of(ranks.get(0), ranks.get(2));
+      assertThat(Rank.group(two, "form", port + "-" + port, 60_000, List.of())).isEqualTo(port);
+      assertThat(Rank.answers(two)).containsOnly("formed");
+      assertThat(Rank.ask(two, "collectives")).allMatch(seen -> seen.endsWith("sum[3]"));
+    }
   }
 
   @Test
