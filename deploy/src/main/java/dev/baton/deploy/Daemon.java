@@ -125,8 +125,13 @@ final class Daemon implements AutoCloseable {
   /** SIGTERM; its exit code, once it has ended. */
   int terminate(Duration limit) throws IOException, InterruptedException {
     process.destroy();
+    return awaitExit(limit);
+  }
+
+  /** Its exit code, once it has ended. */
+  int awaitExit(Duration limit) throws IOException, InterruptedException {
     if (!process.waitFor(limit.toMillis(), TimeUnit.MILLISECONDS)) {
-      throw new IOException(name + " still runs " + limit.toSeconds() + " s after SIGTERM");
+      throw new IOException(name + " still runs after " + limit.toSeconds() + " s");
     }
     return process.exitValue();
   }
