@@ -539,6 +539,10 @@ final class Gangs {
     }
     leases.forget(held);
     probing.remove(job.id());
+    if (joiner != null) {
+      // It is offered what it has prepared.
+      joiner.told.remove(job.id());
+    }
     standbys.unprepare(job.id());
     lead(taken);
     state.outbox.notify(next, "regrouped", what, now);

@@ -277,6 +277,8 @@ final class GangPlacementTest {
     assertThat(a.offer().getAssignment().getJoins()).isFalse();
     assertThat(b.offer().hasContinues()).isFalse();
     assertThat(b.offer().getAssignment().getJoins()).isTrue();
+    // It keeps what it has prepared.
+    assertThat(world.effects).noneMatch(GangPlacementTest::isUnprepare);
     assertThat(world.events(job, "regrouped")).containsExactly("replicas: 2 of 3 on a, b; b joins");
     // It grows again only once this group stands.
     GangWorld.Daemon c = onHost("c", 1);
@@ -343,6 +345,10 @@ final class GangPlacementTest {
     assertThat(a.last().hasPrepare()).isFalse();
     world.advance(20_000);
     assertThat(List.copyOf(world.effects).stream().anyMatch(GangPlacementTest::isPrepare)).isTrue();
+  }
+
+  private static boolean isUnprepare(Effect effect) {
+    return effect instanceof Effect.Send send && send.message().hasUnprepare();
   }
 
   private static boolean isPrepare(Effect effect) {

@@ -48,7 +48,9 @@ public record WorkerConfig(
     }
     advertise.ifPresent(
         host -> {
-          if (!TokenText.isHost(host) || WILDCARDS.contains(host)) {
+          // An IPv6 address has more colons than one.
+          boolean withPort = host.chars().filter(c -> c == ':').count() == 1;
+          if (!TokenText.isHost(host) || withPort || WILDCARDS.contains(host)) {
             throw new IllegalArgumentException(
                 "--advertise: '"
                     + host

@@ -27,6 +27,7 @@ final class Attempt {
 
   private final HeldLease lease;
   private final Assignment assignment;
+  private final boolean continued;
   private final Ends ends;
   private final Optional<GroupMember> group;
   private final ProgressReporter progress;
@@ -37,9 +38,18 @@ final class Attempt {
   private boolean stopped;
   private long beginning;
 
-  Attempt(JobRun.Context context, HeldLease lease, Assignment assignment, Ends ends) {
+  /**
+   * @param continued whether its lease follows one that was held before
+   */
+  Attempt(
+      JobRun.Context context,
+      HeldLease lease,
+      Assignment assignment,
+      boolean continued,
+      Ends ends) {
     this.lease = lease;
     this.assignment = assignment;
+    this.continued = continued;
     this.ends = ends;
     this.group =
         assignment.getGroup().isEmpty()
@@ -60,6 +70,11 @@ final class Attempt {
 
   int rank() {
     return lease.ref().getRank();
+  }
+
+  /** Whether its lease follows one that was held before. */
+  boolean continued() {
+    return continued;
   }
 
   /** Ranks in this term. */

@@ -204,7 +204,7 @@ final class JobRun implements TrainerProcess.Listener {
 
   /** There is a lease: goes as soon as it is prepared. */
   void grant(HeldLease granted, Assignment offered) {
-    Attempt first = newAttempt(granted, offered);
+    Attempt first = newAttempt(granted, offered, false);
     attempt = first;
     if (state == State.PREPARED) {
       go(first);
@@ -233,7 +233,7 @@ final class JobRun implements TrainerProcess.Listener {
       // What other ranks printed is in no log; should this one be rank 0 now, its log begins here.
       logFrom = preparation.trainer().map(trainer -> trainer.output().bytes()).orElse(0L);
     }
-    Attempt now = newAttempt(next, offered);
+    Attempt now = newAttempt(next, offered, true);
     attempt = now;
     if (state != State.PREPARING) {
       state = State.JOINING;
@@ -244,13 +244,14 @@ final class JobRun implements TrainerProcess.Listener {
     return true;
   }
 
-  private Attempt newAttempt(HeldLease lease, Assignment offered) {
+  private Attempt newAttempt(HeldLease lease, Assignment offered, boolean continued) {
     AttemptEvents events = new AttemptEvents();
     Attempt created =
         new Attempt(
             context,
             lease,
             offered,
+            continued,
             new Attempt.Ends(
                 context.outboxes(),
                 events,
@@ -268,8 +269,7 @@ final class JobRun implements TrainerProcess.Listener {
   /** The lease counts for longer. */
   void onRenewed() {
     Attempt mine = attempt;
-    if (mine != null
-        && (state == State.JOINING || state == State.TRAINING || state == State.HANDING_OVER)) {
+    if (mine != null && isUnderWay()) {
       send(
           DaemonMessage.newBuilder()
               .setDeadline(Deadline.newBuilder().setDeadlineNanos(mine.lease().deadlineNanos())));
@@ -353,9 +353,16 @@ final class JobRun implements TrainerProcess.Listener {
 
   /** A checkpoint of that step is committed, by this worker or by another that holds rank 0. */
   void onCommitted(long step) {
-    send(
-        DaemonMessage.newBuilder()
-            .setCheckpointCommitted(CheckpointCommitted.newBuilder().setStep(step)));
+    if (isUnderWay()) {
+      send(
+          DaemonMessage.newBuilder()
+              .setCheckpointCommitted(CheckpointCommitted.newBuilder().setStep(step)));
+    }
+  }
+
+  // Whether the trainer has been told to go.
+  private boolean isUnderWay() {
+    return state == State.JOINING || state == State.TRAINING || state == State.HANDING_OVER;
   }
 
   private void send(DaemonMessage.Builder message) {
@@ -374,10 +381,7 @@ final class JobRun implements TrainerProcess.Listener {
   /** To be called once a second: pauses and stalls. */
   void check() {
     Attempt mine = attempt;
-    if (mine == null || failure != null || mine.stopped()) {
-      return;
-    }
-    if (state == State.JOINING || state == State.TRAINING || state == State.HANDING_OVER) {
+    if (mine != null && isUnderWay() && failure == null && !mine.stopped()) {
       // Who waits for others does not stall: collectives have a limit of their own.
       boolean alone = state != State.JOINING && !mine.inGang();
       preparation.trainer().ifPresent(trainer -> watchdog.check(mine.lease(), trainer, alone));
@@ -462,7 +466,7 @@ final class JobRun implements TrainerProcess.Listener {
     mine.beginsAt(what.getStep());
     watchdog.restart();
     if (mine.rank() == 0) {
-      mine.begin(preparation.trainer(), logFrom, beginning(what));
+      mine.begin(preparation.trainer(), logFrom, beginning(mine, what));
     } else {
       mine.begun();
     }
@@ -478,14 +482,24 @@ final class JobRun implements TrainerProcess.Listener {
     }
   }
 
-  // From the checkpoint that was restored here, unless somebody had a newer state in memory.
-  private BeginAttemptRequest.Builder beginning(TrainerGroupFormed what) {
+  // From the checkpoint that was restored here, unless somebody had a newer state: in memory, or
+  // from a checkpoint that did not come whole to this machine.
+  private BeginAttemptRequest.Builder beginning(Attempt mine, TrainerGroupFormed what) {
     BeginAttemptRequest.Builder begin =
         preparation.beginning().setKind(what.getKind()).setTotalSteps(what.getTotalSteps());
-    if (trained || assignment.getJoins() || what.getStep() != preparation.resumedStep()) {
-      begin.clearCheckpointId().setFromMemory(true).setResumedStep(what.getStep());
+    if (what.getStep() == preparation.resumedStep() && !trained && !assignment.getJoins()) {
+      return begin;
     }
-    return trained ? begin.clearDamaged() : begin;
+    begin.setResumedStep(what.getStep()).clearCheckpointId().clearDamaged();
+    if (mine.continued()) {
+      begin.setFromMemory(true);
+    } else {
+      assignment.getCheckpointsList().stream()
+          .filter(checkpoint -> checkpoint.getStep() == what.getStep())
+          .findFirst()
+          .ifPresent(checkpoint -> begin.setCheckpointId(checkpoint.getCheckpointId()));
+    }
+    return begin;
   }
 
   private void onGroupBroken(TrainerGroupBroken what) {
@@ -500,7 +514,7 @@ final class JobRun implements TrainerProcess.Listener {
     }
     watchdog.report(what.getProgress());
     StepProgress.Builder told = what.toBuilder();
-    if (told.hasReplica() && told.getReplica().getMemoryBytes() == 0) {
+    if (told.hasReplica()) {
       preparation
           .trainer()
           .flatMap(TrainerProcess::residentBytes)

@@ -382,12 +382,14 @@ class WorkerDaemonTest {
     String name = job("finish", 200, 5, 0, 20);
     coordinator.offer(coordinator.assignment("j", name));
     await("trains", () -> reportedStep() >= 20);
+    List<Hello> before = coordinator.copy(coordinator.hellos);
     coordinator.breakStream();
     assertThat(finished(1).getResult().getWeightsSha256()).isEqualTo(weights(200));
-    // The first said nothing of gangs yet.
-    assertThat(coordinator.copy(coordinator.hellos)).hasSize(3);
-    assertThat(coordinator.copy(coordinator.hellos).get(2).getSession()).isEqualTo(3);
-    assertThat(coordinator.copy(coordinator.hellos).get(2).getLeasesCount()).isEqualTo(1);
+    List<Hello> hellos = coordinator.copy(coordinator.hellos);
+    assertThat(hellos).hasSize(before.size() + 1);
+    Hello last = hellos.get(before.size());
+    assertThat(last.getSession()).isEqualTo(before.get(before.size() - 1).getSession() + 1);
+    assertThat(last.getLeasesCount()).isEqualTo(1);
     assertThat(coordinator.copy(coordinator.begun)).hasSize(1);
     assertThat(coordinator.refusals).isEmpty();
   }

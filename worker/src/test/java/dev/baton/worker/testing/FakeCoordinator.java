@@ -95,6 +95,7 @@ public final class FakeCoordinator implements AutoCloseable {
   private @Nullable Server server;
   private @Nullable StreamObserver<CoordinatorMessage> stream;
   private @Nullable Assignment crossing;
+  private final Map<String, Long> sessions = new HashMap<>();
   private final Map<Long, List<LeaseRef>> gangs = new HashMap<>();
   private boolean formingGroups = true;
   private boolean answering = true;
@@ -443,6 +444,11 @@ public final class FakeCoordinator implements AutoCloseable {
       switch (message.getMessageCase()) {
         case HELLO -> {
           Hello hello = message.getHello();
+          if (hello.getSession() <= sessions.getOrDefault(hello.getWorkerId(), 0L)) {
+            to.onError(Status.ABORTED.withDescription("a newer session exists").asException());
+            return;
+          }
+          sessions.put(hello.getWorkerId(), hello.getSession());
           hellos.add(hello);
           stream = to;
           Welcome.Builder welcome =
