@@ -54,15 +54,19 @@ final class AttemptWrites {
     Job job = held.job;
     List<CheckpointRecord> checkpoints = state.jobs.checkpoints(job.id());
     long resumed = request.getResumedStep();
-    boolean inMemory = request.getFromMemory() && held.first().continues != null;
+    Group group = held.group;
+    boolean inMemory = request.getFromMemory() && group != null && group.follows;
     if (request.getFromMemory() && !inMemory) {
       throw precondition("job " + job.id() + ": from_memory is for a lease that follows another");
     }
+    // In a gang another replica may have found a newer checkpoint whole.
     boolean known =
-        request.getCheckpointId().isEmpty()
-            ? resumed == 0 || inMemory
-            : checkpoints.stream()
-                .anyMatch(c -> c.id().equals(request.getCheckpointId()) && c.step() == resumed);
+        (request.getCheckpointId().isEmpty() && (resumed == 0 || inMemory))
+            || checkpoints.stream()
+                .anyMatch(
+                    c ->
+                        c.step() == resumed
+                            && (group != null || c.id().equals(request.getCheckpointId())));
     if (!known) {
       throw precondition(
           "job "
@@ -113,9 +117,9 @@ final class AttemptWrites {
         state.discard(checkpoint);
       }
     }
-    if (!inMemory) {
-      state.jobs.deleteMetricsBeyond(job.id(), resumed);
-    }
+    long newest =
+        state.jobs.checkpoints(job.id()).stream().mapToLong(CheckpointRecord::step).max().orElse(0);
+    state.jobs.deleteMetricsBeyond(job.id(), inMemory ? Math.max(resumed, newest) : resumed);
     held.attempt = held.attempt.began(resumed, request.getKind());
     state.jobs.updateAttempt(held.attempt);
     held.progress =

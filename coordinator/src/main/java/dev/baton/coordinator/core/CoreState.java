@@ -7,6 +7,7 @@ import static dev.baton.coordinator.core.CoordinatorException.notFound;
 import dev.baton.v1.JobSpec;
 import dev.baton.v1.LeaseRef;
 import dev.baton.v1.OrderKind;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
@@ -35,6 +36,9 @@ final class CoreState {
 
   /** Something may let one of them grow. */
   boolean growthDue;
+
+  /** Leases that the transaction under way has ended: none has, should it fail. */
+  final List<Running> departed = new ArrayList<>();
 
   /** Which worker was told to stand by for a job. */
   final Map<String, String> standbys = new HashMap<>();

@@ -47,6 +47,9 @@ final class Gangs {
   /** After the machines were found to reach each other: they are just slow. */
   private static final long UNSUSPECTED_NANOS = 30 * SECOND;
 
+  /** How an attempt ends whose replicas go on in the next. */
+  static final String REGROUPED = "regrouped";
+
   private static final long JOIN_NANOS = 600 * SECOND;
   private static final long AVOID_NANOS = 5 * SECOND;
   private static final int AVOID_DOUBLINGS = 4;
@@ -86,7 +89,7 @@ final class Gangs {
           .setGroup(held.job.id() + "/" + held.lease().term())
           .setAddress(Sites.shareMachine(ranks) ? "127.0.0.1" : worker.advertiseHost)
           .setBackend(backend(held.needs, ranks));
-      if (held.first().continues != null && to.continues == null) {
+      if (held.group.follows && to.continues == null) {
         part.setJoins(true).clearCheckpoints();
       }
     }
@@ -100,28 +103,74 @@ final class Gangs {
     state.outbox.send(worker, CoordinatorMessage.newBuilder().setOffer(offer).build());
   }
 
-  /** The current lease that follows this one; null where there is none. */
-  @Nullable LeaseRef nextOf(LeaseRef before) {
+  /**
+   * The current lease that follows an older one which a worker lists, because it did not hear the
+   * offer; null where there is none. All replicas have the same state: a worker's ranks are given
+   * out in their order.
+   *
+   * @param listed what the worker is known to have heard of, or is about to
+   */
+  @Nullable LeaseRef nextOf(LeaseRef before, String workerId, Set<LeaseRef> listed) {
     @Nullable Running held = state.running.get(before.getJobId());
-    if (held != null) {
+    if (held != null && held.group != null && held.group.follows) {
       for (Replica replica : held.replicas) {
-        if (before.equals(replica.continues)) {
-          return Outbox.ref(held.job.id(), held.lease(), replica.rank);
+        LeaseRef ref = Outbox.ref(held.job.id(), held.lease(), replica.rank);
+        if (replica.workerId().equals(workerId)
+            && !replica.gaveUp
+            && !replica.listed
+            && !listed.contains(ref)) {
+          return leadsTo(before, held.lease()) ? ref : null;
         }
       }
     }
     return null;
   }
 
-  /** Makes an offer again to a worker that is back and did not hear it. */
-  void offerAgain(LeaseRef lease, Now now) {
+  /** Whether those who ran a term went on with the others, term after term, to this lease. */
+  private boolean leadsTo(LeaseRef before, Lease lease) {
+    if (before.getTerm() >= lease.term()) {
+      return false;
+    }
+    for (long term = before.getTerm(); term < lease.term(); term++) {
+      @Nullable Attempt attempt = state.jobs.attempt(before.getJobId(), term).orElse(null);
+      if (attempt == null
+          || !attempt.endReason().equals(REGROUPED)
+          || (term == before.getTerm() && !attempt.lease().leaseId().equals(before.getLeaseId()))) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /** What a coordinator that has just started can tell of a gang. */
+  void loaded(Running held, Now now) {
+    Group group = held.group;
+    if (group == null) {
+      return;
+    }
+    group.follows =
+        state
+            .jobs
+            .attempt(held.job.id(), held.lease().term() - 1)
+            .filter(a -> a.endReason().equals(REGROUPED))
+            .isPresent();
+    if (group.follows) {
+      group.formByNanos = now.nanos() + FORM_NANOS;
+    }
+  }
+
+  /**
+   * Makes an offer again to a worker that is back and did not hear it.
+   *
+   * @param before what it holds
+   */
+  void offerAgain(LeaseRef lease, LeaseRef before, Now now) {
     @Nullable Running held = state.running.get(lease.getJobId());
     if (held != null) {
+      Replica replica = held.replicas.get(lease.getRank());
+      replica.continues = before;
       leases.renew(held, lease.getRank(), now);
-      offer(
-          held,
-          held.replicas.get(lease.getRank()),
-          standbys.assignment(held.job, lease.getTerm(), false));
+      offer(held, replica, standbys.assignment(held.job, lease.getTerm(), false));
     }
   }
 
@@ -189,13 +238,6 @@ final class Gangs {
     }
   }
 
-  /** What was decided of this gang may not have been stored: its group is to form anew. */
-  void doubt(Running held, Now now) {
-    if (held.group != null) {
-      breaks(held.group, "the coordinator could not store the next term", now);
-    }
-  }
-
   /** Rank 0 has begun: the group stands. */
   void begun(Running held, Now now) {
     Group group = held.group;
@@ -204,7 +246,7 @@ final class Gangs {
     }
     state.growthDue = true;
     stepped(group, now);
-    if (held.job.state() == JobState.PAUSING && held.first().continues != null) {
+    if (held.job.state() == JobState.PAUSING && group.follows) {
       // The order went to the term before.
       handsOver(held, now);
       state.order(held, held.first(), OrderKind.ORDER_KIND_HAND_OVER, "paused");
@@ -225,7 +267,6 @@ final class Gangs {
       return false;
     }
     held.replicas.get(rank).gaveUp = true;
-    avoid(group, held.replicas.get(rank), now);
     if (held.replicas.stream().filter(r -> !isLost(held, r, true, now)).count()
         >= held.needs.minReplicas()) {
       look(held, now);
@@ -525,7 +566,7 @@ final class Gangs {
     Job next = JobTransitions.next(job, new JobEvent.Regrouped(lease), now);
     state.write(next, job.fence());
     state.jobs.updateAttempt(
-        held.attempt.ended(now.epochMs(), "regrouped", AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED));
+        held.attempt.ended(now.epochMs(), REGROUPED, AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED));
     Attempt attempt = Attempt.granted(job.id(), lease, now.epochMs());
     state.jobs.insertAttempt(attempt);
     Running taken = new Running(next, attempt, leases.deadline(now), now);
@@ -563,6 +604,7 @@ final class Gangs {
         avoid(group, replica, now);
       }
     }
+    group.follows = true;
     group.formByNanos = now.nanos() + FORM_NANOS;
     for (int rank = 0; rank < stay.size(); rank++) {
       to.replicas.get(rank).continues =

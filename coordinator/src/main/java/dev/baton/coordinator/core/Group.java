@@ -5,6 +5,9 @@ import java.util.Map;
 
 /** How the replicas of a term get on together, where the job may have more than one. In memory. */
 final class Group {
+  /** The replicas have a state in memory, from the term before. */
+  boolean follows;
+
   /** GroupReady was sent: they are forming the group, or have. */
   boolean ready;
 

@@ -72,6 +72,12 @@ final class Leases {
     }
   }
 
+  /** A worker lists its lease, or its part of it. */
+  void listed(Running held, int rank, Now now) {
+    held.replicas.get(rank).listed = true;
+    renew(held, rank, now);
+  }
+
   /** The holder is there: its lease, or its part of it, begins anew. */
   void renew(Running held, int rank, Now now) {
     Replica replica = held.replicas.get(rank);
@@ -230,6 +236,7 @@ final class Leases {
 
   /** Takes a job out of memory that is under a lease no more. */
   void forget(Running held) {
+    state.departed.add(held);
     state.running.remove(held.job.id());
     state.gangs.remove(held.job.id());
     state.waiting.remove(held.job.id());

@@ -18,6 +18,9 @@ final class Replica {
   /** When its worker's stream broke; {@link Long#MAX_VALUE} while it stands. */
   long brokenAtNanos = Long.MAX_VALUE;
 
+  /** Its worker has listed it: it has heard of the offer. */
+  boolean listed;
+
   /** Its worker does not run it any more. */
   boolean gaveUp;
 

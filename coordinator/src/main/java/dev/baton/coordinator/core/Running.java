@@ -70,6 +70,7 @@ final class Running {
       replica.deadlineNanos = before.deadlineNanos;
       replica.heardNanos = before.heardNanos;
       replica.brokenAtNanos = before.brokenAtNanos;
+      replica.listed = before.listed;
       replica.waiting = before.waiting;
       replica.port = before.port;
       replica.continues = before.continues;
@@ -78,6 +79,7 @@ final class Running {
     Group group = this.group;
     Group was = known.group;
     if (group != null && was != null) {
+      group.follows = was.follows;
       group.formByNanos = was.formByNanos;
       group.broken = was.broken;
       group.brokenMessage = was.brokenMessage;

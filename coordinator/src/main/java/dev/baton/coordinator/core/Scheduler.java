@@ -101,7 +101,7 @@ public final class Scheduler {
   public void start(Now now) {
     last = now;
     leases.quiet(now);
-    load(false, now);
+    load(now);
     placement.place(now);
   }
 
@@ -112,15 +112,20 @@ public final class Scheduler {
    */
   public void reload(Now now) {
     state.outbox.drain();
-    load(true, now);
+    load(now);
     placement.pause(now);
   }
 
-  /**
-   * @param again what memory has may be newer than what is stored
-   */
-  private void load(boolean again, Now now) {
-    Map<String, Running> before = new HashMap<>(state.running);
+  private void load(Now now) {
+    // Where the transaction that failed had ended a lease, what memory knew of it counts again.
+    Map<LeaseRef, Running> before = new HashMap<>();
+    for (Running known : state.departed) {
+      before.put(Outbox.ref(known.job.id(), known.lease(), 0), known);
+    }
+    for (Running known : state.running.values()) {
+      before.put(Outbox.ref(known.job.id(), known.lease(), 0), known);
+    }
+    state.departed.clear();
     state.running.clear();
     state.gangs.clear();
     state.waiting.clear();
@@ -150,13 +155,13 @@ public final class Scheduler {
               .orElseThrow(
                   () -> new IllegalStateException("job " + job.id() + " runs without an attempt"));
       Running loaded = new Running(job, attempt, leases.deadline(now), now);
-      @Nullable Running known = before.get(job.id());
-      if (known != null && known.lease().equals(attempt.lease())) {
+      @Nullable Running known = before.get(Outbox.ref(job.id(), attempt.lease(), 0));
+      if (known != null) {
         loaded.progress = known.progress;
         loaded.attempt = attempt.stepped(known.attempt.firstStep(), known.attempt.lastStep());
         loaded.keep(known);
-      } else if (again) {
-        gangs.doubt(loaded, now);
+      } else {
+        gangs.loaded(loaded, now);
       }
       state.running.put(job.id(), loaded);
       if (loaded.group != null) {
@@ -187,6 +192,7 @@ public final class Scheduler {
 
   /** What is to be done now that the transaction is on disk, in order. */
   public List<Effect> drainEffects() {
+    state.departed.clear();
     return state.outbox.drain();
   }
 

@@ -20,9 +20,10 @@ import dev.baton.v1.Progress;
 import dev.baton.v1.ProgressReport;
 import dev.baton.v1.Welcome;
 import dev.baton.v1.WorkerInfo;
-import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
@@ -90,22 +91,27 @@ final class Sessions {
             .setHeartbeatIntervalMs(policy.heartbeat().toMillis())
             .setLeaseMs(policy.lease().toMillis());
     Set<LeaseRef> listed = new LinkedHashSet<>();
-    List<LeaseRef> unheard = new ArrayList<>();
+    Map<LeaseRef, LeaseRef> unheard = new LinkedHashMap<>();
     for (LeaseRef ref : hello.getLeasesList()) {
       @Nullable Running held = state.current(ref, worker.id);
-      @Nullable LeaseRef next = held == null ? gangs.nextOf(ref) : null;
       if (held != null && listed.add(ref)) {
-        leases.renew(held, ref.getRank(), now);
+        leases.listed(held, ref.getRank(), now);
         welcome.addRenewed(ref);
-      } else if (next != null && state.current(next, worker.id) != null && listed.add(next)) {
-        // Its offer was lost with the stream before.
-        unheard.add(next);
-      } else if (held == null) {
-        welcome.addEnded(ref);
+      }
+    }
+    for (LeaseRef ref : hello.getLeasesList()) {
+      if (state.current(ref, worker.id) == null) {
+        @Nullable LeaseRef next = gangs.nextOf(ref, worker.id, listed);
+        if (next != null) {
+          listed.add(next);
+          unheard.put(next, ref);
+        } else {
+          welcome.addEnded(ref);
+        }
       }
     }
     state.outbox.send(worker, CoordinatorMessage.newBuilder().setWelcome(welcome).build());
-    unheard.forEach(next -> gangs.offerAgain(next, now));
+    unheard.forEach((next, before) -> gangs.offerAgain(next, before, now));
     for (Running held : worker.heldJobs()) {
       giveUpUnlisted(held, worker, listed, now);
     }
@@ -161,7 +167,7 @@ final class Sessions {
         reply.addEnded(ref);
       } else {
         boolean was = held.available;
-        leases.renew(held, ref.getRank(), now);
+        leases.listed(held, ref.getRank(), now);
         reply.addRenewed(ref);
         standbys.standBy(held, false, now);
         if (was) {

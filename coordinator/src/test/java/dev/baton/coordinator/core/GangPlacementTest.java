@@ -9,7 +9,6 @@ import dev.baton.v1.Offer;
 import dev.baton.v1.OrderKind;
 import dev.baton.v1.ProbeTarget;
 import dev.baton.v1.Resources;
-import java.util.List;
 import org.junit.jupiter.api.Test;
 
 /** Where gangs go, who has to reach whom for that, and how they grow. */
@@ -333,18 +332,34 @@ final class GangPlacementTest {
   }
 
   @Test
-  void whoeverLostAReplicaIsNotAskedToJoinForAMinute() {
+  void whoeverLosesReplicasAgainAndAgainIsAskedLater() {
     GangWorld.Daemon a = world.worker("a", 2);
     String job = world.submit(1, 2);
     world.form(job, 0);
+    loseRankOne(job);
+    world.form(job, 5);
+    world.advance(300);
+    assertThat(preparations()).isEqualTo(1);
+    a.prepared.add(job);
+    a.beat();
+    a.prepared.clear();
+    assertThat(world.members(job)).containsExactly("a", "a");
+    world.form(job, 6);
+    loseRankOne(job);
+    world.form(job, 7);
+    world.advance(4_000);
+    assertThat(preparations()).isEqualTo(1);
+    world.advance(12_000);
+    assertThat(preparations()).isEqualTo(2);
+  }
+
+  private void loseRankOne(String job) {
     world.finish(
         world.leases(job).get(1), dev.baton.v1.AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR);
-    a.take();
-    world.form(job, 5);
-    world.advance(50_000);
-    assertThat(a.last().hasPrepare()).isFalse();
-    world.advance(20_000);
-    assertThat(List.copyOf(world.effects).stream().anyMatch(GangPlacementTest::isPrepare)).isTrue();
+  }
+
+  private long preparations() {
+    return world.effects.stream().filter(GangPlacementTest::isPrepare).count();
   }
 
   private static boolean isUnprepare(Effect effect) {

@@ -560,18 +560,55 @@ final class GangTest {
   }
 
   @Test
-  void aTermThatCouldNotBeStoredIsDecidedAnew() {
+  void whatATermThatCouldNotBeStoredWasFoundedOnStillCounts() {
     String job = three(2);
+    d("a").broke(world.leases(job).get(0));
     world.database.full(true);
-    assertThatThrownBy(
-            () -> world.finish(world.leases(job).get(1), AttemptOutcome.ATTEMPT_OUTCOME_KILLED))
-        .isInstanceOf(StoreException.class);
+    assertThatThrownBy(() -> world.advance(250)).isInstanceOf(StoreException.class);
     world.database.rollback();
     world.database.full(false);
     world.tell(s -> s.reload(world.now()));
     assertThat(world.term(job)).isEqualTo(1);
     world.advance(300);
     assertThat(world.term(job)).isEqualTo(2);
-    assertThat(world.members(job)).containsExactly("a", "b", "c");
+    assertThat(d("a").offer().getContinues().getTerm()).isEqualTo(1);
+  }
+
+  @Test
+  void anOfferThatWasLostWithItsStreamIsMadeAgain() {
+    String job = three(2);
+    LeaseRef old = world.leases(job).get(0);
+    GangWorld.Daemon a = d("a");
+    world.finish(world.leases(job).get(2), AttemptOutcome.ATTEMPT_OUTCOME_KILLED);
+    d("b").broke(world.leases(job).get(1));
+    world.advance(250);
+    assertThat(world.term(job)).isEqualTo(3);
+    // It has heard of neither of the two terms.
+    a.disconnect();
+    a.forgetOffers();
+    a.leases.clear();
+    a.leases.add(old);
+    a.connect();
+    assertThat(a.offer().getContinues()).isEqualTo(old);
+    assertThat(a.offer().getLease()).isEqualTo(world.leases(job).get(0));
+    assertThat(world.term(job)).isEqualTo(3);
+    assertThat(a.leases).containsExactly(world.leases(job).get(0));
+  }
+
+  @Test
+  void afterARestartToo() {
+    String job = three(2);
+    List<LeaseRef> old = world.leases(job);
+    world.finish(old.get(2), AttemptOutcome.ATTEMPT_OUTCOME_KILLED);
+    world.restart();
+    for (String id : List.of("a", "b")) {
+      d(id).leases.clear();
+      d(id).leases.add(old.get(id.equals("a") ? 0 : 1));
+      d(id).connect();
+    }
+    assertThat(world.term(job)).isEqualTo(2);
+    assertThat(d("b").offer().getContinues()).isEqualTo(old.get(1));
+    world.form(job, 15);
+    assertThat(world.view(job).getState()).isEqualTo(JobState.JOB_STATE_RUNNING);
   }
 }

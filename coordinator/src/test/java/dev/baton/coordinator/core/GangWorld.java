@@ -75,7 +75,6 @@ final class GangWorld {
     }
 
     void connect() {
-      take();
       connected = true;
       session++;
       Hello message = hello.setSession(session).clearLeases().addAllLeases(leases).build();
@@ -84,6 +83,7 @@ final class GangWorld {
     }
 
     void disconnect() {
+      take();
       connected = false;
       tell(s -> s.closeSession(id, session, now()));
     }
@@ -125,6 +125,11 @@ final class GangWorld {
           default -> {}
         }
       }
+    }
+
+    /** What was sent to it so far never arrives. */
+    void forgetOffers() {
+      seen = sent(id).size();
     }
 
     void drain() {
@@ -398,7 +403,9 @@ final class GangWorld {
     for (LeaseRef lease : leases) {
       holder(job, lease.getRank()).waits(lease);
     }
-    boolean continues = holder(job, 0).offer().hasContinues();
+    boolean continues =
+        holder(job, 0).offers().stream()
+            .anyMatch(offer -> offer.getLease().equals(leases.get(0)) && offer.hasContinues());
     begin(leases.get(0), step, continues);
   }
 

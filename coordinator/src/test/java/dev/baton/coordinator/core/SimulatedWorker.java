@@ -12,14 +12,21 @@ import dev.baton.v1.CreateUploadRequest;
 import dev.baton.v1.DamagedCheckpoint;
 import dev.baton.v1.Draining;
 import dev.baton.v1.FinishAttemptRequest;
+import dev.baton.v1.GroupBroken;
+import dev.baton.v1.GroupWaiting;
 import dev.baton.v1.Heartbeat;
 import dev.baton.v1.Hello;
 import dev.baton.v1.LeaseRef;
 import dev.baton.v1.Machine;
 import dev.baton.v1.MetricPoint;
+import dev.baton.v1.Offer;
 import dev.baton.v1.OrderKind;
+import dev.baton.v1.Probe;
+import dev.baton.v1.ProbeResult;
+import dev.baton.v1.ProbeTarget;
 import dev.baton.v1.Progress;
 import dev.baton.v1.ProgressReport;
+import dev.baton.v1.ReplicaProgress;
 import dev.baton.v1.Result;
 import dev.baton.v1.UploadContent;
 import dev.baton.v1.UploadPart;
@@ -42,10 +49,10 @@ import org.jspecify.annotations.Nullable;
 final class SimulatedWorker {
   private static final long CHECKPOINT_STEPS = 7;
 
-  /** One job under a lease. */
-  private static final class Hold {
-    final LeaseRef lease;
-    final Assignment assignment;
+  /** One replica of a job under a lease. */
+  final class Hold {
+    LeaseRef lease;
+    Assignment assignment;
     final long steps;
     final long stepNanos;
     long deadline;
@@ -55,10 +62,28 @@ final class SimulatedWorker {
     boolean handOver;
     boolean ending;
     boolean stepping;
+
+    /** It waits for the others to end a step. */
+    boolean arrived;
+
     long resumed;
     long step;
     long state;
     long committedStep;
+
+    /** The state is there. */
+    boolean restored;
+
+    /** It was in memory since the term before. */
+    boolean follows;
+
+    String checkpointId = "";
+    List<DamagedCheckpoint> damaged = List.of();
+    @Nullable SimulatedGroup group;
+
+    /** What the coordinator may not have heard; said again in each session. */
+    @Nullable BiFunction<Scheduler, Now, Object> said;
+
     final List<MetricPoint> points = new ArrayList<>();
 
     Hold(LeaseRef lease, Assignment assignment, long deadline, long stepNanos) {
@@ -69,11 +94,22 @@ final class SimulatedWorker {
       this.deadline = deadline;
       this.stepNanos = stepNanos;
     }
+
+    boolean inGang() {
+      return !assignment.getGroup().isEmpty();
+    }
+
+    SimulatedWorker worker() {
+      return SimulatedWorker.this;
+    }
   }
 
   private final Simulation world;
   private final String name;
   private final int slots;
+  private final String host;
+  private final boolean advertises;
+  private final boolean replicas;
   private int incarnation;
   private boolean alive;
   private String id = "";
@@ -85,14 +121,39 @@ final class SimulatedWorker {
   private long seq;
   private final Map<Long, Long> sentAt = new HashMap<>();
   private long helloSentAt;
-  private final Map<String, Hold> holds = new LinkedHashMap<>();
+  private final Map<LeaseRef, Hold> holds = new LinkedHashMap<>();
   private final Set<String> prepared = new HashSet<>();
   private int uploads;
 
-  SimulatedWorker(Simulation world, String name, int slots) {
+  /**
+   * @param host equal for workers that share a machine
+   * @param advertises whether those of other machines can reach it
+   * @param replicas whether its libtorch has collectives
+   */
+  SimulatedWorker(
+      Simulation world, String name, int slots, String host, boolean advertises, boolean replicas) {
     this.world = world;
     this.name = name;
     this.slots = slots;
+    this.host = host;
+    this.advertises = advertises;
+    this.replicas = replicas;
+  }
+
+  int slots() {
+    return slots;
+  }
+
+  String host() {
+    return host;
+  }
+
+  boolean alive() {
+    return alive;
+  }
+
+  boolean holdsNothing() {
+    return holds.isEmpty();
   }
 
   String name() {
@@ -142,6 +203,9 @@ final class SimulatedWorker {
       text.append(" committed ").append(hold.committedStep).append(hold.begun ? " begun" : "");
       text.append(hold.uploading ? " uploading" : "").append(hold.handOver ? " hand-over" : "");
       text.append(hold.ending ? " ending" : "").append(hold.stepping ? " stepping" : "");
+      text.append(" rank ").append(hold.lease.getRank());
+      text.append(hold.group == null ? " alone" : " in group");
+      text.append(hold.restored ? "" : " not restored").append(hold.said == null ? "" : " said");
       text.append(" deadline in ").append((hold.deadline - world.time()) / Simulation.MS);
       text.append(" ms]");
     }
@@ -170,6 +234,10 @@ final class SimulatedWorker {
       return;
     }
     alive = false;
+    boolean noticed = world.chance(0.8);
+    for (Hold hold : holds.values()) {
+      leaveGroup(hold, noticed);
+    }
     Simulation.Stream broken = world.streamOf(id);
     if (broken != null) {
       broken.snap(world.chance(0.8));
@@ -247,6 +315,10 @@ final class SimulatedWorker {
             .setSlots(slots)
             .setDraining(draining)
             .setProtocol(Scheduler.PROTOCOL)
+            .setHostId(host)
+            .setAdvertiseHost(advertises ? host : "")
+            .setProbePort(1)
+            .setReplicas(replicas)
             .setMachine(
                 Machine.newBuilder()
                     .setCpuModel("simulated")
@@ -270,9 +342,13 @@ final class SimulatedWorker {
   }
 
   private void send(BiFunction<Scheduler, Now, Object> body) {
+    send(body, false);
+  }
+
+  private void send(BiFunction<Scheduler, Now, Object> body, boolean matters) {
     Simulation.Stream open = stream;
     if (open != null && open.open()) {
-      open.toCoordinator(body);
+      open.toCoordinator(body, matters);
     }
   }
 
@@ -311,6 +387,12 @@ final class SimulatedWorker {
       case WELCOME -> {
         renew(message.getWelcome().getRenewedList(), helloSentAt);
         drop(message.getWelcome().getEndedList());
+        for (Hold hold : List.copyOf(holds.values())) {
+          BiFunction<Scheduler, Now, Object> said = hold.said;
+          if (said != null) {
+            send(said, true);
+          }
+        }
       }
       case HEARTBEAT_REPLY -> {
         Long sent = sentAt.get(message.getHeartbeatReply().getSeq());
@@ -320,7 +402,21 @@ final class SimulatedWorker {
         }
         drop(message.getHeartbeatReply().getEndedList());
       }
-      case OFFER -> take(message.getOffer().getLease(), message.getOffer().getAssignment());
+      case OFFER -> take(message.getOffer());
+      case GROUP_READY -> {
+        Hold hold = holds.get(message.getGroupReady().getLease());
+        if (hold != null && hold.said != null && hold.group == null && !hold.ending) {
+          hold.said = null;
+          world.group(hold.assignment).join(hold);
+        }
+      }
+      case CHECKPOINT_KEPT -> {
+        Hold hold = holds.get(message.getCheckpointKept().getLease());
+        if (hold != null) {
+          kept(hold, message.getCheckpointKept().getStep());
+        }
+      }
+      case PROBE -> probe(message.getProbe());
       case PREPARE -> prepared.add(message.getPrepare().getAssignment().getJobId());
       case UNPREPARE -> prepared.remove(message.getUnprepare().getJobId());
       case ORDER -> {
@@ -328,8 +424,8 @@ final class SimulatedWorker {
           drain();
           return;
         }
-        Hold hold = holds.get(message.getOrder().getLease().getJobId());
-        if (hold != null && hold.lease.equals(message.getOrder().getLease())) {
+        Hold hold = holds.get(message.getOrder().getLease());
+        if (hold != null) {
           if (message.getOrder().getKind() == OrderKind.ORDER_KIND_CANCEL) {
             drop(hold);
           } else {
@@ -343,8 +439,8 @@ final class SimulatedWorker {
 
   private void renew(List<LeaseRef> renewed, long sent) {
     for (LeaseRef lease : renewed) {
-      Hold hold = holds.get(lease.getJobId());
-      if (hold != null && hold.lease.equals(lease)) {
+      Hold hold = holds.get(lease);
+      if (hold != null) {
         hold.deadline = Math.max(hold.deadline, sent + Simulation.POLICY.lease().toNanos());
       }
     }
@@ -352,8 +448,8 @@ final class SimulatedWorker {
 
   private void drop(List<LeaseRef> ended) {
     for (LeaseRef lease : ended) {
-      Hold hold = holds.get(lease.getJobId());
-      if (hold != null && hold.lease.equals(lease)) {
+      Hold hold = holds.get(lease);
+      if (hold != null) {
         drop(hold);
       }
     }
@@ -361,41 +457,220 @@ final class SimulatedWorker {
 
   private void drop(Hold hold) {
     hold.dropped = true;
-    holds.remove(hold.lease.getJobId(), hold);
+    leaveGroup(hold, true);
+    holds.remove(hold.lease, hold);
     leaveWhenEmpty();
   }
 
   // ---- A lease
 
-  private void take(LeaseRef lease, Assignment assignment) {
-    Hold old = holds.get(lease.getJobId());
-    if (old != null) {
-      if (old.lease.getTerm() >= lease.getTerm()) {
+  private void take(Offer offer) {
+    LeaseRef lease = offer.getLease();
+    Assignment assignment = offer.getAssignment();
+    if (offer.hasContinues()) {
+      Hold before = holds.get(offer.getContinues());
+      if (before != null && !before.ending) {
+        follow(before, lease, assignment);
         return;
       }
-      drop(old);
     }
-    prepared.remove(lease.getJobId());
+    for (Hold old : List.copyOf(holds.values())) {
+      if (old.lease.getJobId().equals(lease.getJobId())) {
+        if (old.lease.equals(lease) || old.lease.getTerm() > lease.getTerm()) {
+          return;
+        }
+        if (!old.inGang()) {
+          if (old.lease.getTerm() == lease.getTerm()) {
+            return;
+          }
+          drop(old);
+        }
+      }
+    }
+    boolean joins = prepared.remove(lease.getJobId()) && assignment.getJoins();
     Hold hold =
         new Hold(
             lease,
             assignment,
             world.time() + Simulation.POLICY.lease().toNanos(),
             world.between(30 * Simulation.MS, 300 * Simulation.MS));
-    if (!alive || draining || holds.size() >= slots) {
+    if (!alive
+        || draining
+        || holds.size() >= slots
+        || offer.hasContinues()
+        || assignment.getJoins() != joins) {
       finish(hold, AttemptOutcome.ATTEMPT_OUTCOME_RELEASED);
       return;
     }
-    holds.put(lease.getJobId(), hold);
-    restore(hold, 0, new ArrayList<>());
+    holds.put(lease, hold);
+    if (joins) {
+      hold.step = -1;
+      hold.restored = true;
+      waits(hold);
+    } else {
+      restore(hold, 0, new ArrayList<>());
+    }
   }
+
+  // ---- Groups
+
+  private static void leaveGroup(Hold hold, boolean noticed) {
+    SimulatedGroup group = hold.group;
+    if (group != null) {
+      group.leave(hold, noticed);
+    }
+  }
+
+  /** The trainer goes on under the lease that follows. */
+  private void follow(Hold hold, LeaseRef lease, Assignment assignment) {
+    leaveGroup(hold, true);
+    holds.remove(hold.lease);
+    hold.lease = lease;
+    hold.assignment = assignment;
+    hold.deadline = world.time() + Simulation.POLICY.lease().toNanos();
+    hold.begun = false;
+    hold.uploading = false;
+    hold.handOver = false;
+    hold.stepping = false;
+    hold.arrived = false;
+    hold.follows = true;
+    hold.said = null;
+    holds.put(lease, hold);
+    if (hold.restored) {
+      after(
+          world.between(Simulation.MS, 60 * Simulation.MS),
+          () -> {
+            if (!hold.dropped && hold.lease.equals(lease)) {
+              waits(hold);
+            }
+          });
+    } else {
+      restore(hold, 0, new ArrayList<>());
+    }
+    if (draining) {
+      handOver(hold);
+    }
+  }
+
+  private void waits(Hold hold) {
+    GroupWaiting message =
+        GroupWaiting.newBuilder().setLease(hold.lease).setStep(hold.step).setPort(1).build();
+    say(hold, (core, in, now) -> core.groupWaiting(id, in, message, now));
+  }
+
+  /** The group that it was in is no more; its state stays. */
+  void broke(Hold hold) {
+    if (hold.ending) {
+      return;
+    }
+    hold.stepping = false;
+    hold.arrived = false;
+    if (hold.handOver && hold.begun && !hold.uploading) {
+      release(hold);
+    }
+    hold.begun = hold.handOver && hold.begun;
+    GroupBroken message =
+        GroupBroken.newBuilder()
+            .setLease(hold.lease)
+            .setStep(hold.step)
+            .setMessage("closed by peer")
+            .build();
+    say(hold, (core, in, now) -> core.groupBroken(id, in, message, now));
+  }
+
+  private interface Saying {
+    void say(Scheduler core, long session, Now now);
+  }
+
+  private void say(Hold hold, Saying saying) {
+    BiFunction<Scheduler, Now, Object> said =
+        (core, now) -> {
+          saying.say(core, session, now);
+          return "";
+        };
+    hold.said = said;
+    send(said, true);
+  }
+
+  /** The group stands, and all have the same state. */
+  void formed(Hold hold) {
+    hold.said = null;
+    hold.stepping = false;
+    hold.arrived = false;
+    if (hold.step < 0) {
+      finish(hold, AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR);
+      return;
+    }
+    if (hold.lease.getRank() == 0) {
+      begin(hold, hold.step, hold.checkpointId, hold.state, hold.damaged);
+      hold.damaged = List.of();
+    } else {
+      hold.begun = true;
+      hold.resumed = hold.step;
+    }
+    if (hold.step < hold.steps) {
+      step(hold);
+    }
+  }
+
+  /** The exchange of a step has reached this trainer. */
+  void stepped(Hold hold) {
+    hold.stepping = false;
+    hold.arrived = false;
+    if (hold.dropped || hold.ending) {
+      return;
+    }
+    trained(hold);
+    if (hold.handOver) {
+      if (!hold.uploading) {
+        release(hold);
+      }
+    } else {
+      goOn(hold);
+    }
+  }
+
+  private void goOn(Hold hold) {
+    if (hold.step < hold.steps) {
+      step(hold);
+    } else if (hold.lease.getRank() == 0 && hold.begun) {
+      end(hold);
+    }
+  }
+
+  private static void kept(Hold hold, long step) {
+    hold.committedStep = Math.max(hold.committedStep, step);
+    hold.points.removeIf(point -> point.getStep() <= step);
+  }
+
+  private void probe(Probe probe) {
+    ProbeResult.Builder result = ProbeResult.newBuilder().setProbeId(probe.getProbeId());
+    for (ProbeTarget target : probe.getTargetsList()) {
+      for (SimulatedWorker other : world.workers) {
+        if (other.id.equals(target.getWorkerId()) && other.alive && world.reaches(this, other)) {
+          result.addWorkerIds(other.id);
+        }
+      }
+    }
+    after(
+        world.between(Simulation.MS, 2_200 * Simulation.MS),
+        () ->
+            send(
+                (core, now) -> {
+                  core.probeResult(id, session, result.build(), now);
+                  return "";
+                }));
+  }
+
+  // ---- Its state
 
   /** Goes through the checkpoints, newest first, to the first that proves whole. */
   private void restore(Hold hold, int index, List<DamagedCheckpoint> damaged) {
     if (index == hold.assignment.getCheckpointsCount()) {
-      begin(hold, 0, "", Simulation.start(hold.lease.getJobId()), damaged);
+      restored(hold, 0, "", Simulation.start(hold.lease.getJobId()), damaged);
       return;
     }
+    LeaseRef lease = hold.lease;
     Checkpoint checkpoint = hold.assignment.getCheckpoints(index);
     CreateDownloadRequest request =
         CreateDownloadRequest.newBuilder()
@@ -420,8 +695,8 @@ final class SimulatedWorker {
             after(
                 world.between(20 * Simulation.MS, 400 * Simulation.MS),
                 () -> {
-                  if (!hold.dropped) {
-                    begin(
+                  if (!hold.dropped && hold.lease.equals(lease)) {
+                    restored(
                         hold,
                         checkpoint.getStep(),
                         checkpoint.getCheckpointId(),
@@ -440,13 +715,29 @@ final class SimulatedWorker {
         });
   }
 
+  private void restored(
+      Hold hold, long step, String checkpointId, long state, List<DamagedCheckpoint> damaged) {
+    if (!hold.inGang()) {
+      begin(hold, step, checkpointId, state, damaged);
+      return;
+    }
+    hold.restored = true;
+    hold.step = step;
+    hold.state = state;
+    hold.committedStep = step;
+    hold.checkpointId = checkpointId;
+    hold.damaged = damaged;
+    waits(hold);
+  }
+
   private void begin(
       Hold hold, long step, String checkpointId, long state, List<DamagedCheckpoint> damaged) {
     BeginAttemptRequest request =
         BeginAttemptRequest.newBuilder()
             .setLease(hold.lease)
             .setResumedStep(step)
-            .setCheckpointId(checkpointId)
+            .setCheckpointId(hold.follows ? "" : checkpointId)
+            .setFromMemory(hold.follows)
             .setKind("simulated")
             .addAllDamaged(damaged)
             .setTotalSteps(hold.steps)
@@ -460,6 +751,16 @@ final class SimulatedWorker {
         done -> {
           hold.begun = true;
           hold.resumed = step;
+          if (hold.inGang()) {
+            if (hold.group == null) {
+              hold.begun = false;
+            } else if (hold.handOver) {
+              release(hold);
+            } else {
+              goOn(hold);
+            }
+            return;
+          }
           hold.step = step;
           hold.committedStep = step;
           hold.state = state;
@@ -474,13 +775,17 @@ final class SimulatedWorker {
   }
 
   private void step(Hold hold) {
-    if (hold.stepping || hold.dropped || hold.ending || hold.handOver) {
+    if (hold.stepping || hold.dropped || hold.ending || hold.handOver || hold.step >= hold.steps) {
       return;
     }
     hold.stepping = true;
+    SimulatedGroup group = hold.group;
     after(
         hold.stepNanos,
         () -> {
+          if (hold.inGang() && hold.group != group) {
+            return;
+          }
           hold.stepping = false;
           if (hold.dropped || hold.ending || hold.handOver) {
             return;
@@ -488,6 +793,14 @@ final class SimulatedWorker {
           if (world.time() >= hold.deadline) {
             // Paused, with its state in memory, until the lease is renewed.
             after(100 * Simulation.MS, () -> step(hold));
+            return;
+          }
+          if (hold.inGang()) {
+            if (group != null) {
+              hold.stepping = true;
+              hold.arrived = true;
+              group.arrive(hold);
+            }
             return;
           }
           trained(hold);
@@ -505,7 +818,7 @@ final class SimulatedWorker {
     world.submitted.computeIfPresent(
         hold.lease.getJobId(),
         (k, job) -> {
-          job.stepsRun++;
+          job.ran(hold.step, hold.lease.getTerm());
           return job;
         });
     if (Simulation.logs(hold.step, hold.steps)) {
@@ -519,7 +832,10 @@ final class SimulatedWorker {
     if (hold.step == hold.resumed + 1 || hold.step % 4 == 0) {
       report(hold);
     }
-    if (hold.step - hold.committedStep >= CHECKPOINT_STEPS && !hold.uploading) {
+    if (hold.lease.getRank() == 0
+        && hold.begun
+        && hold.step - hold.committedStep >= CHECKPOINT_STEPS
+        && !hold.uploading) {
       upload(hold, false);
     }
   }
@@ -530,6 +846,7 @@ final class SimulatedWorker {
             .setLease(hold.lease)
             .setFirstStep(hold.resumed + 1)
             .setProgress(Progress.newBuilder().setStep(hold.step).setTotalSteps(hold.steps))
+            .setReplica(ReplicaProgress.newBuilder().setAllReduce(world.between(0, 100) / 100.0))
             .build();
     long in = session;
     send(
@@ -551,6 +868,7 @@ final class SimulatedWorker {
     long step = hold.step;
     long state = hold.state;
     List<MetricPoint> points = points(hold, step);
+    LeaseRef lease = hold.lease;
     String uploadId = id + "-upload-" + ++uploads;
     CreateUploadRequest create =
         CreateUploadRequest.newBuilder()
@@ -579,7 +897,7 @@ final class SimulatedWorker {
                 () -> {
                   // A late PUT lands even where nobody waits for it any more.
                   world.objects.put((String) key, new Simulation.Blob(step, state, true));
-                  if (!hold.dropped) {
+                  if (!hold.dropped && hold.lease.equals(lease)) {
                     commit(hold, commit);
                   }
                 }));
@@ -590,7 +908,7 @@ final class SimulatedWorker {
       after(
           100 * Simulation.MS,
           () -> {
-            if (!hold.dropped) {
+            if (!hold.dropped && hold.lease.equals(request.getLease())) {
               commit(hold, request);
             }
           });
@@ -603,14 +921,20 @@ final class SimulatedWorker {
           return core.commitCheckpoint(request, now);
         },
         checkpointId -> {
-          world.committed(hold.lease.getJobId(), hold.lease.getTerm(), (String) checkpointId);
+          world.committed(
+              request.getLease().getJobId(), request.getLease().getTerm(), (String) checkpointId);
           hold.uploading = false;
           hold.committedStep = request.getStep();
+          if (hold.inGang()) {
+            kept(hold, request.getStep());
+          }
           if (request.getRelease()) {
             drop(hold);
           } else if (hold.handOver) {
-            release(hold);
-          } else if (hold.step == hold.steps) {
+            if (!hold.arrived) {
+              release(hold);
+            }
+          } else if (hold.step == hold.steps && (hold.begun || !hold.inGang())) {
             end(hold);
           }
         });
@@ -620,8 +944,24 @@ final class SimulatedWorker {
     if (hold.handOver || hold.ending) {
       return;
     }
+    if (hold.inGang() && (hold.lease.getRank() > 0 || !hold.begun)) {
+      // The coordinator's to take away; given back where nothing comes of it.
+      LeaseRef lease = hold.lease;
+      after(
+          5 * Simulation.SECOND,
+          () -> {
+            if (!hold.dropped && !hold.ending && hold.lease.equals(lease) && !hold.handOver) {
+              if (hold.lease.getRank() == 0 && hold.begun) {
+                handOver(hold);
+              } else {
+                finish(hold, AttemptOutcome.ATTEMPT_OUTCOME_RELEASED);
+              }
+            }
+          });
+      return;
+    }
     hold.handOver = true;
-    if (hold.begun && !hold.uploading) {
+    if (hold.begun && !hold.uploading && !hold.arrived) {
       release(hold);
     }
   }
@@ -643,6 +983,9 @@ final class SimulatedWorker {
   private void finish(Hold hold, AttemptOutcome outcome) {
     hold.ending = true;
     boolean done = outcome == AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED;
+    if (!done) {
+      leaveGroup(hold, true);
+    }
     FinishAttemptRequest request =
         FinishAttemptRequest.newBuilder()
             .setLease(hold.lease)
@@ -666,13 +1009,14 @@ final class SimulatedWorker {
   /** Repeats a call of a lease until it is answered, or the term is known to be over. */
   private void call(Hold hold, BiFunction<Scheduler, Now, Object> body, Consumer<Object> done) {
     boolean[] answered = {false};
+    LeaseRef lease = hold.lease;
     world.unary(
         this,
         body,
         value -> {
           if (!answered[0]) {
             answered[0] = true;
-            if (!hold.dropped) {
+            if (!hold.dropped && hold.lease.equals(lease)) {
               done.accept(value);
             }
           }
@@ -685,9 +1029,25 @@ final class SimulatedWorker {
             return; // Tried again when its time is up.
           }
           answered[0] = true;
+          if (!hold.lease.equals(lease)) {
+            return;
+          }
           CoordinatorException refusal = (CoordinatorException) why;
           switch (refusal.kind()) {
-            case ABORTED -> drop(hold);
+            case ABORTED -> {
+              if (hold.inGang() && !hold.ending) {
+                // The lease that follows may be on its way.
+                after(
+                    2 * Simulation.SECOND,
+                    () -> {
+                      if (!hold.dropped && hold.lease.equals(lease)) {
+                        drop(hold);
+                      }
+                    });
+              } else {
+                drop(hold);
+              }
+            }
             case NOT_FOUND, PERMISSION_DENIED -> {
               // A download after the term was over; the next heartbeat says so.
               if (!hold.dropped) {
@@ -702,7 +1062,7 @@ final class SimulatedWorker {
         () -> {
           if (!answered[0]) {
             answered[0] = true;
-            if (!hold.dropped) {
+            if (!hold.dropped && hold.lease.equals(lease)) {
               call(hold, body, done);
             }
           }

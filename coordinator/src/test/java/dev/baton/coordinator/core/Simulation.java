@@ -2,6 +2,7 @@ package dev.baton.coordinator.core;
 
 import com.google.protobuf.Duration;
 import dev.baton.coordinator.testing.InMemoryStores;
+import dev.baton.v1.Assignment;
 import dev.baton.v1.BuiltinModel;
 import dev.baton.v1.CheckpointPolicy;
 import dev.baton.v1.Data;
@@ -11,6 +12,7 @@ import dev.baton.v1.Loss;
 import dev.baton.v1.MetricPoint;
 import dev.baton.v1.Model;
 import dev.baton.v1.Optimizer;
+import dev.baton.v1.Replicas;
 import dev.baton.v1.Resources;
 import dev.baton.v1.Retries;
 import dev.baton.v1.Sgd;
@@ -84,14 +86,34 @@ final class Simulation {
     final String requestId;
     final long steps;
     final boolean cancels;
+    final int min;
+    final int max;
     @Nullable String id;
     boolean cancelled;
-    long stepsRun;
 
-    Submitted(String requestId, long steps, boolean cancels) {
+    /** The term in which each step was run last. */
+    private final Map<Long, Long> ranIn = new HashMap<>();
+
+    /** Steps that were run again in a later term. */
+    long repeated;
+
+    Submitted(String requestId, long steps, boolean cancels, int min, int max) {
       this.requestId = requestId;
       this.steps = steps;
       this.cancels = cancels;
+      this.min = min;
+      this.max = max;
+    }
+
+    boolean gang() {
+      return max > 1;
+    }
+
+    void ran(long step, long term) {
+      Long before = ranIn.put(step, term);
+      if (before != null && before != term) {
+        repeated++;
+      }
     }
   }
 
@@ -170,15 +192,33 @@ final class Simulation {
   void run() {
     boot();
     int count = 2 + random.nextInt(3);
+    boolean oneMachine = chance(0.4);
+    int slotsTogether = 0;
     for (int i = 0; i < count; i++) {
-      SimulatedWorker worker = new SimulatedWorker(this, "w" + i, 1 + random.nextInt(2));
+      boolean first = i == 0;
+      SimulatedWorker worker =
+          new SimulatedWorker(
+              this,
+              "w" + i,
+              (first ? 2 : 1) + random.nextInt(2),
+              oneMachine ? "machine" : "machine-" + i,
+              chance(0.8),
+              first || oneMachine || chance(0.9));
+      slotsTogether += worker.slots();
       workers.add(worker);
       after(between(0, 3 * SECOND), worker::start);
     }
     int jobs = 1 + random.nextInt(4);
     for (int i = 0; i < jobs; i++) {
+      // What one worker, or all of one machine, can hold once it is idle.
+      int min = chance(0.5) ? 1 : 1 + random.nextInt(oneMachine ? Math.min(4, slotsTogether) : 2);
       Submitted job =
-          new Submitted("request-" + i, between(10, 120), weather == Weather.STORM && chance(0.1));
+          new Submitted(
+              "request-" + i,
+              between(10, 120),
+              weather == Weather.STORM && chance(0.1),
+              min,
+              chance(0.4) ? min : Math.max(min, 1 + random.nextInt(4)));
       plan.add(job);
       after(between(0, 20 * SECOND), () -> submit(job));
     }
@@ -196,9 +236,25 @@ final class Simulation {
       }
       event.action().run();
     }
+    settle();
     plan.forEach(this::checkEnded);
     if (database.stores().jobs().list(Set.of(JobState.values()), 100).size() != plan.size()) {
       throw new Broken("a request became two jobs");
+    }
+  }
+
+  /** Nobody trains for a term that is over. */
+  private void settle() {
+    long until = time + 30 * SECOND;
+    while (time < until) {
+      Event event = java.util.Objects.requireNonNull(events.poll());
+      time = event.time();
+      event.action().run();
+    }
+    for (SimulatedWorker worker : workers) {
+      if (worker.alive() && !worker.holdsNothing()) {
+        throw new Broken("a trainer is left: " + worker);
+      }
     }
   }
 
@@ -428,8 +484,19 @@ final class Simulation {
       return workerSees;
     }
 
-    private boolean lost() {
-      return !carries || (faulty() && chance(0.003)) || worker.cutOff();
+    /**
+     * @param matters TCP loses nothing but at the end of a connection; the protocol bears the loss
+     *     of most messages all the same, and of these not
+     */
+    private boolean lost(boolean matters) {
+      if (!carries || worker.cutOff()) {
+        return true;
+      }
+      boolean lost = faulty() && chance(0.003);
+      if (lost && matters) {
+        snap(chance(0.7));
+      }
+      return lost;
     }
 
     private long delay() {
@@ -445,7 +512,7 @@ final class Simulation {
           at = Math.max(at, lastToWorker);
           lastToWorker = at;
         }
-        if (!lost()) {
+        if (!lost(message.hasOffer() || message.hasGroupReady())) {
           worker.after(
               at - time,
               incarnation,
@@ -458,7 +525,7 @@ final class Simulation {
       }
     }
 
-    void toCoordinator(BiFunction<Scheduler, Now, Object> body) {
+    void toCoordinator(BiFunction<Scheduler, Now, Object> body, boolean matters) {
       int copies = faulty() && chance(0.005) ? 2 : 1;
       for (int i = 0; i < copies; i++) {
         long at = time + delay();
@@ -466,7 +533,7 @@ final class Simulation {
           at = Math.max(at, lastToCoordinator);
           lastToCoordinator = at;
         }
-        if (!lost()) {
+        if (!lost(matters)) {
           Simulation.this.after(
               at - time,
               () -> {
@@ -589,7 +656,7 @@ final class Simulation {
 
   // ---- Clients
 
-  private static JobSpec spec(long steps) {
+  private static JobSpec spec(long steps, int min, int max) {
     return JobSpec.newBuilder()
         .setName("simulated")
         .setModel(Model.newBuilder().setBuiltin(BuiltinModel.newBuilder().setName("linear")))
@@ -604,10 +671,11 @@ final class Simulation {
         .setTraining(
             Training.newBuilder()
                 .setEpochs(1)
-                .setBatchSize(1)
+                .setBatchSize(max)
                 .setLoss(Loss.LOSS_MSE)
                 .setOptimizer(Optimizer.newBuilder().setSgd(Sgd.newBuilder().setLr(0.1))))
         .setResources(Resources.newBuilder().setCpus(1).setMemory(1 << 30))
+        .setReplicas(Replicas.newBuilder().setMin(min).setMax(max))
         .setCheckpoint(CheckpointPolicy.newBuilder().setKeep(2))
         .setRetries(
             Retries.newBuilder().setMax(1000).setBackoff(Duration.newBuilder().setSeconds(1)))
@@ -615,7 +683,7 @@ final class Simulation {
   }
 
   private void submit(Submitted job) {
-    JobSpec spec = spec(job.steps);
+    JobSpec spec = spec(job.steps, job.min, job.max);
     command(
         (core, now) -> core.submit(job.requestId, spec, now),
         id -> {
@@ -724,7 +792,7 @@ final class Simulation {
 
   private void strikeAnything() {
     SimulatedWorker worker = anyWorker();
-    switch (random.nextInt(14)) {
+    switch (random.nextInt(16)) {
       case 0, 1 -> worker.crash(between(500 * MS, 10 * SECOND));
       case 2, 3 -> worker.freeze(between(100 * MS, 12 * SECOND));
       case 4 -> worker.killTrainer(dev.baton.v1.AttemptOutcome.ATTEMPT_OUTCOME_KILLED);
@@ -740,8 +808,40 @@ final class Simulation {
       case 9 -> drainSomebody();
       case 10 -> damage();
       case 11 -> pauseSomething();
+      case 12, 13 -> part(worker, anyWorker(), between(300 * MS, 20 * SECOND));
       default -> strikeCoordinator();
     }
+  }
+
+  private record Cut(SimulatedWorker a, SimulatedWorker b, long until) {}
+
+  private final List<Cut> cuts = new ArrayList<>();
+
+  /** Two workers do not reach each other for a while, whatever the coordinator reaches. */
+  private void part(SimulatedWorker a, SimulatedWorker b, long nanos) {
+    cuts.add(new Cut(a, b, time + nanos));
+  }
+
+  /** Whether replicas on two workers reach each other. */
+  boolean reaches(SimulatedWorker a, SimulatedWorker b) {
+    if (a == b || a.host().equals(b.host())) {
+      return true;
+    }
+    for (Cut cut : cuts) {
+      if (cut.until() > time
+          && ((cut.a() == a && cut.b() == b) || (cut.a() == b && cut.b() == a))) {
+        return false;
+      }
+    }
+    return !a.cutOff() && !b.cutOff();
+  }
+
+  private final Map<String, SimulatedGroup> groups = new HashMap<>();
+
+  /** Where the trainers of a term meet. */
+  SimulatedGroup group(Assignment assignment) {
+    return groups.computeIfAbsent(
+        assignment.getGroup(), g -> new SimulatedGroup(this, assignment.getWorldSize()));
   }
 
   private void pauseSomething() {
@@ -887,6 +987,37 @@ final class Simulation {
         }
       }
     }
+    audited.values().forEach(this::auditMembers);
+  }
+
+  /** Never fewer than the least, never more than the most, and no worker over its slots. */
+  private void auditMembers(Job job) {
+    Lease lease = job.lease();
+    if (lease == null) {
+      return;
+    }
+    int replicas = lease.members().size();
+    if (replicas < Math.max(1, job.spec().getReplicas().getMin())
+        || replicas > Math.max(1, job.spec().getReplicas().getMax())) {
+      throw new Broken("job " + job.id() + " has " + replicas + " replicas");
+    }
+    Map<String, Integer> used = new HashMap<>();
+    for (Job other : audited.values()) {
+      Lease held = other.lease();
+      if (held != null) {
+        held.workerIds().forEach(id -> used.merge(id, 1, Integer::sum));
+      }
+    }
+    for (String id : lease.workerIds()) {
+      SimulatedWorker worker =
+          workers.stream()
+              .filter(w -> id.startsWith(w.name() + "-"))
+              .findFirst()
+              .orElseThrow(() -> new Broken("there never was a worker " + id));
+      if (used.getOrDefault(id, 0) > worker.slots()) {
+        throw new Broken("worker " + id + " has " + used.get(id) + " replicas");
+      }
+    }
   }
 
   /** While a job goes on, its points end where its newest checkpoint does. */
@@ -899,6 +1030,10 @@ final class Simulation {
     }
     List<CheckpointRecord> checkpoints = jobs.checkpoints(job.id());
     long newest = checkpoints.isEmpty() ? 0 : checkpoints.get(checkpoints.size() - 1).step();
+    if (job.spec().getReplicas().getMax() > 1) {
+      // One replica may have found a checkpoint whole that was damaged when the next one read it.
+      newest = Math.max(newest, jobs.attempt(job.id(), job.term()).orElseThrow().resumedStep());
+    }
     for (MetricPoint point : jobs.metrics(job.id())) {
       if (point.getStep() > newest) {
         throw new Broken("job " + job.id() + " at step " + newest + " has " + point);
@@ -974,8 +1109,9 @@ final class Simulation {
               .filter(a -> a.lease().term() >= since)
               .filter(
                   a ->
-                      Set.of("killed", "worker lost", "lease expired", "worker error")
-                          .contains(a.endReason()))
+                      a.endReason().startsWith("its ")
+                          || Set.of("killed", "worker lost", "lease expired", "worker error")
+                              .contains(a.endReason()))
               .count();
       if (abrupt < JobTransitions.ABRUPT_LIMIT) {
         throw new Broken(job.requestId + " was given up after " + abrupt + " abrupt ends");
@@ -1023,17 +1159,19 @@ final class Simulation {
   private void checkAttempts(Submitted job, List<Attempt> attempts) {
     // An offer that never arrived had no healthy attempt behind it.
     if (weather == Weather.COORDINATOR_ONLY
+        && !job.gang()
         && attempts.stream().filter(Attempt::begun).count() != 1) {
       throw new Broken(job.requestId + " noticed the coordinator: " + attempts);
     }
-    if (weather == Weather.DRAINS_ONLY && job.stepsRun != job.steps) {
-      throw new Broken(
-          job.requestId + " ran " + job.stepsRun + " steps for " + job.steps + ": " + attempts);
+    // A step that a replica ended as its group broke is run again by the others.
+    long again = attempts.stream().filter(a -> a.endReason().equals(Gangs.REGROUPED)).count();
+    if (weather != Weather.STORM && job.repeated > again) {
+      throw new Broken(job.requestId + " ran " + job.repeated + " steps again, in " + attempts);
     }
     for (Attempt attempt : attempts) {
       if (weather == Weather.DRAINS_ONLY
           && attempt.begun()
-          && !Set.of("succeeded", "handed over").contains(attempt.endReason())) {
+          && !Set.of("succeeded", "handed over", Gangs.REGROUPED).contains(attempt.endReason())) {
         throw new Broken(job.requestId + " was not handed over: " + attempt);
       }
       if (attempt.firstStep() > 0 && attempt.firstStep() != attempt.resumedStep() + 1) {
