@@ -31,9 +31,20 @@ final class ProgressText {
     if (progress.hasEtaSeconds()) {
       parts.add("ETA " + Units.duration(progress.getEtaSeconds()));
     }
+    if (progress.hasSlowestRank()) {
+      parts.add("slowest: rank " + progress.getSlowestRank() + worker(progress));
+    }
     if (!progress.getPhase().isEmpty()) {
       parts.add(progress.getPhase());
     }
     return String.join("  ", parts);
+  }
+
+  private static String worker(Progress progress) {
+    return progress.getReplicasList().stream()
+        .filter(replica -> replica.getRank() == progress.getSlowestRank())
+        .findFirst()
+        .map(replica -> " on " + replica.getWorker())
+        .orElse("");
   }
 }

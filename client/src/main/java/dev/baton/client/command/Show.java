@@ -10,6 +10,7 @@ import dev.baton.v1.Checkpoint;
 import dev.baton.v1.GetJobRequest;
 import dev.baton.v1.Job;
 import dev.baton.v1.Progress;
+import dev.baton.v1.ReplicaProgress;
 import java.util.TreeMap;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -75,6 +76,19 @@ final class Show extends Verb {
     Progress progress = job.getProgress();
     if (progress.getStep() > 0 || !progress.getPhase().isEmpty()) {
       out.println("Progress:  " + ProgressText.of(progress));
+    }
+    if (progress.getReplicasCount() > 0) {
+      Table table = new Table("RANK", "WORKER", "SAMPLES/S", "ALL-REDUCE", "SENT", "MEMORY");
+      for (ReplicaProgress replica : progress.getReplicasList()) {
+        table.row(
+            replica.getRank(),
+            replica.getWorker(),
+            Math.round(replica.getSamplesPerSecond()),
+            Math.round(100 * replica.getAllReduce()) + " %",
+            Units.bytes(replica.getBytesSent()),
+            Units.bytes(replica.getMemoryBytes()));
+      }
+      out.print("\n" + table);
     }
     if (job.getFailures() > 0) {
       out.println("Failures:  " + job.getFailures() + " of the job's own, tried again");

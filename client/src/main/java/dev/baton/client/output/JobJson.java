@@ -6,6 +6,7 @@ import dev.baton.v1.Job;
 import dev.baton.v1.JobEvent;
 import dev.baton.v1.JobState;
 import dev.baton.v1.Progress;
+import dev.baton.v1.ReplicaProgress;
 import dev.baton.v1.Result;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
@@ -72,7 +73,20 @@ public final class JobJson {
         .put("samples_per_second", progress.getSamplesPerSecond())
         .put("eta_seconds", progress.hasEtaSeconds() ? (Double) progress.getEtaSeconds() : null)
         .put("data_wait", progress.getDataWait())
-        .put("phase", progress.getPhase());
+        .put("phase", progress.getPhase())
+        .put("replicas", progress.getReplicasList().stream().map(JobJson::of).toList())
+        .put(
+            "slowest_rank", progress.hasSlowestRank() ? (Integer) progress.getSlowestRank() : null);
+  }
+
+  private static JsonObject of(ReplicaProgress replica) {
+    return new JsonObject()
+        .put("rank", replica.getRank())
+        .put("worker", replica.getWorker())
+        .put("samples_per_second", replica.getSamplesPerSecond())
+        .put("all_reduce", replica.getAllReduce())
+        .put("bytes_sent", replica.getBytesSent())
+        .put("memory_bytes", replica.getMemoryBytes());
   }
 
   private static JsonObject of(Checkpoint checkpoint) {

@@ -17,6 +17,7 @@ import dev.baton.v1.JobState;
 import dev.baton.v1.Machine;
 import dev.baton.v1.MetricPoint;
 import dev.baton.v1.Progress;
+import dev.baton.v1.ReplicaProgress;
 import dev.baton.v1.Result;
 import dev.baton.v1.WorkerInfo;
 import io.grpc.Status;
@@ -255,6 +256,35 @@ class VerbsTest {
     assertThat(job.at("/checkpoints/0/committed_at").asText())
         .isEqualTo("2025-12-31T23:58:49.999Z");
     assertThat(job.get("result").isNull()).isTrue();
+  }
+
+  @Test
+  void showHasEachReplicaOfAGang() {
+    Job.Builder gang = running().toBuilder();
+    gang.getProgressBuilder()
+        .setSlowestRank(1)
+        .addReplicas(ReplicaProgress.newBuilder().setRank(0).setWorker("w1").setAllReduce(0.25))
+        .addReplicas(
+            ReplicaProgress.newBuilder()
+                .setRank(1)
+                .setWorker("w2")
+                .setSamplesPerSecond(120.4)
+                .setAllReduce(0.01)
+                .setBytesSent(3_000_000)
+                .setMemoryBytes(512 << 20));
+    baton.coordinator.jobs.put("j1", gang.build());
+    JsonNode progress = baton.run("show", "j1", "-o", "json").json().get("progress");
+    assertThat(progress.get("slowest_rank").asInt()).isEqualTo(1);
+    assertThat(progress.get("replicas")).hasSize(2);
+    assertThat(keys(progress.at("/replicas/1")))
+        .containsExactly(
+            "rank", "worker", "samples_per_second", "all_reduce", "bytes_sent", "memory_bytes");
+    assertThat(progress.at("/replicas/1/worker").asText()).isEqualTo("w2");
+    assertThat(baton.run("show", "j1").out())
+        .contains("slowest: rank 1 on w2")
+        .contains("RANK  WORKER  SAMPLES/S  ALL-REDUCE")
+        .containsPattern("0 +w1 +0 +25 %")
+        .containsPattern("1 +w2 +120 +1 %");
   }
 
   @Test
