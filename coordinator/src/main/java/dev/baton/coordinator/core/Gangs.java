@@ -267,15 +267,13 @@ final class Gangs {
       return false;
     }
     held.replicas.get(rank).gaveUp = true;
-    if (held.replicas.stream().filter(r -> !isLost(held, r, true, now)).count()
-        >= held.needs.minReplicas()) {
+    if (rank > 0 && isHandingOver(held, group, now)) {
+      // Rank 0 makes no further step: it stores the state alone, unless its group broke before.
       look(held, now);
       return true;
     }
-    if (rank > 0
-        && group.handOverByNanos != Long.MAX_VALUE
-        && !isLost(held, held.first(), true, now)) {
-      // Rank 0 makes no further step: it stores the state alone.
+    if (held.replicas.stream().filter(r -> !isLost(held, r, true, now)).count()
+        >= held.needs.minReplicas()) {
       look(held, now);
       return true;
     }
@@ -394,6 +392,11 @@ final class Gangs {
     if (lost.isEmpty() && stay.size() == rest.size()) {
       return decide(held, group, now);
     }
+    boolean handsOver = !lost.isEmpty() && isHandingOver(held, group, now);
+    if (handsOver && !group.broken) {
+      // It needs none of the others for that.
+      return false;
+    }
     if (stay.size() >= least) {
       return regroup(held, stay, null, now);
     }
@@ -408,9 +411,7 @@ final class Gangs {
       handOver(held, group, now);
       return false;
     }
-    if (group.handOverByNanos > now.nanos()
-        && group.handOverByNanos != Long.MAX_VALUE
-        && !lost.contains(held.first())) {
+    if (handsOver) {
       return false;
     }
     long hopeful = held.replicas.stream().filter(r -> leases.overAt(held, r) > now.nanos()).count();
@@ -423,6 +424,13 @@ final class Gangs {
       end(held, held.endReason(), now);
     }
     return true;
+  }
+
+  /** Whether rank 0 was told to hand over, and is there. */
+  private boolean isHandingOver(Running held, Group group, Now now) {
+    return group.handOverByNanos != Long.MAX_VALUE
+        && group.handOverByNanos > now.nanos()
+        && !isLost(held, held.first(), true, now);
   }
 
   /** Ends the lease of a gang of which too few remain. */
@@ -440,9 +448,7 @@ final class Gangs {
       return;
     }
     handsOver(held, now);
-    if (!leaves(held.first())) {
-      state.order(held, held.first(), OrderKind.ORDER_KIND_HAND_OVER, "one of its workers leaves");
-    }
+    state.order(held, held.first(), OrderKind.ORDER_KIND_HAND_OVER, "one of its workers leaves");
   }
 
   /** The group broke, and nobody is known to be missing. */
@@ -739,12 +745,19 @@ final class Gangs {
     }
   }
 
+  /** Rank 0 may be about to finish: a new term would take that from it. */
+  private static boolean isThrough(Running held) {
+    long total = held.progress.getTotalSteps();
+    return total > 0 && held.progress.getStep() >= total;
+  }
+
   private static boolean mayGrow(Running held, Group group) {
     return held.job.state() == JobState.RUNNING
         && held.attempt.begun()
         && !held.available
         && !group.broken
         && group.handOverByNanos == Long.MAX_VALUE
+        && !isThrough(held)
         && held.replicas.size() < held.needs.maxReplicas();
   }
 

@@ -158,7 +158,9 @@ public final class Scheduler {
       @Nullable Running known = before.get(Outbox.ref(job.id(), attempt.lease(), 0));
       if (known != null) {
         loaded.progress = known.progress;
-        loaded.attempt = attempt.stepped(known.attempt.firstStep(), known.attempt.lastStep());
+        if (attempt.begun()) {
+          loaded.attempt = attempt.stepped(known.attempt.firstStep(), known.attempt.lastStep());
+        }
         loaded.keep(known);
       } else {
         gangs.loaded(loaded, now);

@@ -620,7 +620,9 @@ final class SimulatedWorker {
     if (hold.dropped || hold.ending) {
       return;
     }
-    trained(hold);
+    if (hold.step < hold.steps) {
+      trained(hold);
+    }
     if (hold.handOver) {
       if (!hold.uploading) {
         release(hold);
@@ -946,24 +948,31 @@ final class SimulatedWorker {
     }
     if (hold.inGang() && (hold.lease.getRank() > 0 || !hold.begun)) {
       // The coordinator's to take away; given back where nothing comes of it.
-      LeaseRef lease = hold.lease;
-      after(
-          5 * Simulation.SECOND,
-          () -> {
-            if (!hold.dropped && !hold.ending && hold.lease.equals(lease) && !hold.handOver) {
-              if (hold.lease.getRank() == 0 && hold.begun) {
-                handOver(hold);
-              } else {
-                finish(hold, AttemptOutcome.ATTEMPT_OUTCOME_RELEASED);
-              }
-            }
-          });
+      releaseUnlessTaken(hold, hold.lease, 12);
       return;
     }
     hold.handOver = true;
     if (hold.begun && !hold.uploading && !hold.arrived) {
       release(hold);
     }
+  }
+
+  private void releaseUnlessTaken(Hold hold, LeaseRef lease, int checks) {
+    long stepThen = hold.step;
+    after(
+        5 * Simulation.SECOND,
+        () -> {
+          if (hold.dropped || hold.ending || hold.handOver || !hold.lease.equals(lease)) {
+            return;
+          }
+          if (hold.lease.getRank() == 0 && hold.begun) {
+            handOver(hold);
+          } else if (checks == 1 || (hold.begun && hold.step > stepThen)) {
+            finish(hold, AttemptOutcome.ATTEMPT_OUTCOME_RELEASED);
+          } else {
+            releaseUnlessTaken(hold, lease, checks - 1);
+          }
+        });
   }
 
   private void release(Hold hold) {

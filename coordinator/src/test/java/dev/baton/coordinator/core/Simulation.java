@@ -512,7 +512,7 @@ final class Simulation {
           at = Math.max(at, lastToWorker);
           lastToWorker = at;
         }
-        if (!lost(message.hasOffer() || message.hasGroupReady())) {
+        if (!lost(message.hasOffer() || message.hasGroupReady() || message.hasWelcome())) {
           worker.after(
               at - time,
               incarnation,
