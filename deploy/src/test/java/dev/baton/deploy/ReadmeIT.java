@@ -48,8 +48,10 @@ class ReadmeIT {
         assertThat(out).contains("SUCCEEDED", "eval/accuracy", "model.safetensors");
         assertThat(dir.resolve("model.pth")).isNotEmptyFile();
       }
-      try (Daemon worker = daemon("advertise", environment)) {
-        assertThat(worker.ready("worker")).isNotEmpty();
+      for (String other : List.of("advertise", "leaving")) {
+        try (Daemon worker = daemon(other, environment)) {
+          assertThat(worker.ready("worker")).isNotEmpty();
+        }
       }
     }
   }
