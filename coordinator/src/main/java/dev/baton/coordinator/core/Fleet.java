@@ -148,7 +148,8 @@ final class Fleet {
     return (avoided ? 0 : 2) + (sameKind ? 1 : 0);
   }
 
-  private boolean silent(Worker worker, Now now) {
+  /** Whether nothing was heard of a worker for too long to offer it anything. */
+  boolean silent(Worker worker, Now now) {
     return now.nanos() - worker.lastHeardNanos > silenceNanos;
   }
 }

@@ -418,7 +418,7 @@ final class Gangs {
     if (hopeful >= least) {
       return false;
     }
-    if (rest.isEmpty()) {
+    if (rest.isEmpty() && held.replicas.stream().noneMatch(r -> isHeardOf(r, now))) {
       leases.leaseEnded(held, now);
     } else {
       end(held, held.endReason(), now);
@@ -431,6 +431,23 @@ final class Gangs {
     return group.handOverByNanos != Long.MAX_VALUE
         && group.handOverByNanos > now.nanos()
         && !isLost(held, held.first(), true, now);
+  }
+
+  private boolean isHeardOf(Replica replica, Now now) {
+    @Nullable Worker worker = state.fleet.find(replica.workerId());
+    return worker != null && worker.connected && !state.fleet.silent(worker, now);
+  }
+
+  /**
+   * A worker that was silent is heard of again. Where it does not list its replicas, their slots
+   * must not wait for the job that waits for slots.
+   */
+  void backWithout(Running held, Worker worker, Now now) {
+    if (held.group != null
+        && held.available
+        && held.replicas.stream().anyMatch(r -> r.workerId().equals(worker.id))) {
+      end(held, held.endReason(), now);
+    }
   }
 
   /** Ends the lease of a gang of which too few remain. */

@@ -182,6 +182,8 @@ final class Sessions {
       }
     }
     if (wasSilent) {
+      // Whatever it listed is taken back by now.
+      worker.heldJobs().forEach(held -> gangs.backWithout(held, worker, now));
       state.fleet.update(worker);
     }
   }

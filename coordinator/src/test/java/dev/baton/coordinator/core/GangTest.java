@@ -421,6 +421,18 @@ final class GangTest {
     assertThat(world.view(job).getAttempts(0).getEndReason()).isEqualTo("worker error");
   }
 
+  @Test
+  void aWorkerThatStopsListingItsRanksFreesTheirSlots() {
+    GangWorld.Daemon a = world.worker("a", 2);
+    String job = world.submit(2, 2);
+    world.form(job, 0);
+    a.beat();
+    a.leases.clear();
+    world.advance(18_000);
+    assertThat(world.term(job)).isGreaterThan(1);
+    assertThat(world.view(job).getState()).isEqualTo(JobState.JOB_STATE_RUNNING);
+  }
+
   // ---- Leaving, pausing, cancelling
 
   @Test

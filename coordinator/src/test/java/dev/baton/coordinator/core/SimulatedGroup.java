@@ -29,7 +29,7 @@ final class SimulatedGroup {
   /** A trainer meets the others. */
   void join(SimulatedWorker.Hold hold) {
     hold.group = this;
-    if (broken) {
+    if (broken || stands) {
       tell(hold);
       return;
     }

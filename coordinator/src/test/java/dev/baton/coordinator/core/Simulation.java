@@ -245,7 +245,8 @@ final class Simulation {
 
   /** Nobody trains for a term that is over. */
   private void settle() {
-    long until = time + 30 * SECOND;
+    // The last fault may have taken the coordinator away for 40 s.
+    long until = Math.max(time, FAULTS_END + 45 * SECOND) + 30 * SECOND;
     while (time < until) {
       Event event = java.util.Objects.requireNonNull(events.poll());
       time = event.time();
@@ -512,7 +513,11 @@ final class Simulation {
           at = Math.max(at, lastToWorker);
           lastToWorker = at;
         }
-        if (!lost(message.hasOffer() || message.hasGroupReady() || message.hasWelcome())) {
+        if (!lost(
+            message.hasOffer()
+                || message.hasGroupReady()
+                || message.hasWelcome()
+                || message.hasOrder())) {
           worker.after(
               at - time,
               incarnation,
