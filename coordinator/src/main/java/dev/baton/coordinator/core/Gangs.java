@@ -272,8 +272,7 @@ final class Gangs {
       look(held, now);
       return true;
     }
-    if (held.replicas.stream().filter(r -> !isLost(held, r, true, now)).count()
-        >= held.needs.minReplicas()) {
+    if (isEnough(held, held.replicas.stream().filter(r -> !isLost(held, r, true, now)).toList())) {
       look(held, now);
       return true;
     }
@@ -375,7 +374,6 @@ final class Gangs {
 
   /** Returns whether this lease is no more, or waits to be taken by others. */
   private boolean settle(Running held, Group group, Now now) {
-    int least = held.needs.minReplicas();
     List<Replica> lost = new ArrayList<>();
     List<Replica> rest = new ArrayList<>();
     List<Replica> stay = new ArrayList<>();
@@ -397,10 +395,10 @@ final class Gangs {
       // It needs none of the others for that.
       return false;
     }
-    if (stay.size() >= least) {
+    if (isEnough(held, stay)) {
       return regroup(held, stay, null, now);
     }
-    if (!lost.isEmpty() && rest.size() >= least) {
+    if (!lost.isEmpty() && isEnough(held, rest)) {
       return regroup(held, rest, null, now);
     }
     if (lost.isEmpty()) {
@@ -414,8 +412,8 @@ final class Gangs {
     if (handsOver) {
       return false;
     }
-    long hopeful = held.replicas.stream().filter(r -> leases.overAt(held, r) > now.nanos()).count();
-    if (hopeful >= least) {
+    if (isEnough(
+        held, held.replicas.stream().filter(r -> leases.overAt(held, r) > now.nanos()).toList())) {
       return false;
     }
     if (rest.isEmpty() && held.replicas.stream().noneMatch(r -> isHeardOf(r, now))) {
@@ -424,6 +422,12 @@ final class Gangs {
       end(held, held.endReason(), now);
     }
     return true;
+  }
+
+  /** Whether these could go on by themselves: with the state, and not too few. */
+  private static boolean isEnough(Running held, List<Replica> part) {
+    return part.size() >= held.needs.minReplicas()
+        && (held.attempt.begun() || part.stream().anyMatch(r -> !r.stateless));
   }
 
   /** Whether rank 0 was told to hand over, and is there. */
@@ -491,7 +495,7 @@ final class Gangs {
       if (part.size() < workers.size()) {
         List<Replica> rest =
             held.replicas.stream().filter(r -> part.contains(ranks.get(r.rank))).toList();
-        if (rest.size() >= held.needs.minReplicas()) {
+        if (isEnough(held, rest)) {
           return regroup(held, rest, null, now);
         }
         end(held, "its workers do not reach each other", now);
@@ -629,6 +633,11 @@ final class Gangs {
     }
     group.follows = true;
     group.formByNanos = now.nanos() + FORM_NANOS;
+    for (Replica replica : to.replicas) {
+      replica.stateless =
+          replica.rank >= stay.size()
+              || (stay.get(replica.rank).stateless && !from.attempt.begun());
+    }
     for (int rank = 0; rank < stay.size(); rank++) {
       to.replicas.get(rank).continues =
           Outbox.ref(from.job.id(), from.lease(), stay.get(rank).rank);

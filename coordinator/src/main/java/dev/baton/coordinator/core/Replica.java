@@ -21,6 +21,9 @@ final class Replica {
   /** Its worker has listed it: it has heard of the offer. */
   boolean listed;
 
+  /** It has joined, and no group has formed since that would have given it the state. */
+  boolean stateless;
+
   /** Its worker does not run it any more. */
   boolean gaveUp;
 

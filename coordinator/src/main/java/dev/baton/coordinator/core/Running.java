@@ -71,6 +71,7 @@ final class Running {
       replica.heardNanos = before.heardNanos;
       replica.brokenAtNanos = before.brokenAtNanos;
       replica.listed = before.listed;
+      replica.stateless = before.stateless;
       replica.waiting = before.waiting;
       replica.port = before.port;
       replica.continues = before.continues;

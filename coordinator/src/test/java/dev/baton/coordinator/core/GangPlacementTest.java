@@ -291,6 +291,22 @@ final class GangPlacementTest {
   }
 
   @Test
+  void aJoinerThatHasNoStateYetCannotGoOnAlone() {
+    GangWorld.Daemon a = onHost("a", 1);
+    String job = world.submit(1, 2);
+    world.form(job, 0);
+    GangWorld.Daemon b = onHost("b", 1);
+    b.prepared.add(job);
+    b.beat();
+    assertThat(world.term(job)).isEqualTo(2);
+    a.drain();
+    assertThat(world.term(job)).isEqualTo(2);
+    world.form(job, 7);
+    // Now it has it.
+    assertThat(world.members(job)).containsExactly("b");
+  }
+
+  @Test
   void roomThatAWaitingJobTakesIsNotForGrowth() {
     onHost("a", 1);
     String gang = world.submit(1, 3);

@@ -624,7 +624,7 @@ final class SimulatedWorker {
       trained(hold);
     }
     if (hold.handOver) {
-      if (!hold.uploading) {
+      if (hold.begun && !hold.uploading) {
         release(hold);
       }
     } else {
@@ -756,10 +756,10 @@ final class SimulatedWorker {
           if (hold.inGang()) {
             if (hold.group == null) {
               hold.begun = false;
-            } else if (hold.handOver) {
-              release(hold);
-            } else {
+            } else if (!hold.handOver) {
               goOn(hold);
+            } else if (!hold.arrived) {
+              release(hold);
             }
             return;
           }
@@ -946,7 +946,7 @@ final class SimulatedWorker {
     if (hold.handOver || hold.ending) {
       return;
     }
-    if (hold.inGang() && (hold.lease.getRank() > 0 || !hold.begun)) {
+    if (hold.inGang() && (hold.lease.getRank() > 0 || (!hold.begun && hold.group == null))) {
       // The coordinator's to take away; given back where nothing comes of it.
       releaseUnlessTaken(hold, hold.lease, 12);
       return;
