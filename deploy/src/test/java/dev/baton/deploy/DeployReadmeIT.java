@@ -13,11 +13,13 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
 
 /**
  * The steps of deploy/README.md, run as they stand there on a machine with systemd and nothing of
  * Baton: a server, the worker on it as a pasted line and as a service, a backup, a newer release.
  */
+@EnabledIfSystemProperty(named = "baton.test.long", matches = "true")
 class DeployReadmeIT {
   private static final Path DIR = LocalCluster.root().resolve("deploy/target/readme-it");
   private static final Duration LIMIT = Duration.ofMinutes(2);

@@ -19,12 +19,14 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
  * Workers that know when they go: by the machine's end, a cloud's notice, idleness, the hours of
  * the day. No step is lost, none is done twice, and the weights are those of an undisturbed run.
  */
+@EnabledIfSystemProperty(named = "baton.test.long", matches = "true")
 class EndingIT {
   private static final Duration LIMIT = Duration.ofMinutes(4);
   private static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("HH:mm:ss");

@@ -15,6 +15,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
@@ -162,6 +163,7 @@ class GangIT {
     assertThat(end.get("attempts").size()).isGreaterThan(8);
   }
 
+  @EnabledIfSystemProperty(named = "baton.test.long", matches = "true")
   @Test
   void everyRankLosesItsWorkerInTurn() throws Exception {
     for (int i = 0; i < 3; i++) {
@@ -212,6 +214,7 @@ class GangIT {
     expectSameEnd(job);
   }
 
+  @EnabledIfSystemProperty(named = "baton.test.long", matches = "true")
   @Test
   void rankZeroKilledWhileItStoresACheckpoint() throws Exception {
     for (int i = 0; i < 3; i++) {
@@ -256,6 +259,7 @@ class GangIT {
     expectSameEnd(job);
   }
 
+  @EnabledIfSystemProperty(named = "baton.test.long", matches = "true")
   @Test
   void aReplicaThatIsTenTimesSlowerIsNamedAndKept() throws Exception {
     for (int i = 0; i < 2; i++) {
@@ -282,6 +286,7 @@ class GangIT {
     assertThat(expectSameEnd(job).get("attempts")).as("slow is not dead").hasSize(1);
   }
 
+  @EnabledIfSystemProperty(named = "baton.test.long", matches = "true")
   @Test
   void coordinatorRestartsUnderAGang() throws Exception {
     for (int i = 0; i < 3; i++) {
@@ -297,6 +302,7 @@ class GangIT {
     assertThat(expectSameEnd(job).get("attempts")).as("no group changes").hasSize(1);
   }
 
+  @EnabledIfSystemProperty(named = "baton.test.long", matches = "true")
   @Test
   void aGangThatLosesTooManyFallsBackToItsCheckpoint() throws Exception {
     for (int i = 0; i < 2; i++) {

@@ -13,6 +13,7 @@ import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Predicate;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Replicas on machines of a private network, whose cables are pulled. */
@@ -147,6 +148,7 @@ class GangNetworkIT {
     return lastLine(baton(network, "submit", file.toString()));
   }
 
+  @EnabledIfSystemProperty(named = "baton.test.long", matches = "true")
   @Test
   void aMachineThatIsLostWithoutAWordIsDroppedSoon() throws Exception {
     withCoordinator(

@@ -17,12 +17,14 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
  * The notebooks, cell by cell in a Jupyter kernel, against a coordinator with TLS. What they call
  * of Colab's and Kaggle's own packages is imitated in {@code notebook-host}.
  */
+@EnabledIfSystemProperty(named = "baton.test.long", matches = "true")
 class NotebookIT {
   private static final String PYTHON = "/usr/bin/python3";
   private static final Duration LIMIT = Duration.ofMinutes(5);

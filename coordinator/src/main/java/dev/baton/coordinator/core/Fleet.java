@@ -143,7 +143,8 @@ final class Fleet {
 
   private static int rank(Waiting job, Worker worker) {
     boolean sameKind =
-        job.preferKind().isEmpty() || job.preferKind().equals(job.needs().kindOn(worker.machine));
+        job.preferKind().isEmpty()
+            || Requirements.mayBeSame(job.preferKind(), job.needs().kindOn(worker.machine));
     boolean avoided = worker.id.equals(job.avoidWorkerId());
     return (avoided ? 0 : 2) + (sameKind ? 1 : 0);
   }

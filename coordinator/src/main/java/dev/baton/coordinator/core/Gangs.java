@@ -793,7 +793,8 @@ final class Gangs {
     return worker.takesReplicas
         && worker.room(held.needs, aside) > 0
         && group.avoidUntil.getOrDefault(worker.id, Long.MIN_VALUE) <= now.nanos()
-        && held.needs.kindOn(worker.machine).equals(held.needs.kindOn(first.machine));
+        && Requirements.mayBeSame(
+            held.needs.kindOn(worker.machine), held.needs.kindOn(first.machine));
   }
 
   private Reach.Pair reaches(Set<Worker> members, Worker worker, Now now) {

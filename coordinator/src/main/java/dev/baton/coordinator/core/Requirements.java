@@ -16,6 +16,8 @@ import java.util.Optional;
 record Requirements(
     int gpus, int cpus, long memory, String kind, int minReplicas, int maxReplicas) {
 
+  private static final String LIBTORCH = " libtorch ";
+
   static Requirements of(Job job) {
     JobSpec spec = job.spec();
     Resources resources = spec.getResources();
@@ -44,8 +46,15 @@ record Requirements(
    */
   String kindOn(Machine machine) {
     return (gpusOn(machine) > 0 ? "cuda " + machine.getGpus(0).getModel() : machine.getCpuModel())
-        + " libtorch "
+        + LIBTORCH
         + machine.getLibtorch();
+  }
+
+  /** Whether two kinds are one, as far as is known: a worker's libtorch may not be yet. */
+  static boolean mayBeSame(String a, String b) {
+    return a.equals(b)
+        || (a.endsWith(LIBTORCH) && b.startsWith(a))
+        || (b.endsWith(LIBTORCH) && a.startsWith(b));
   }
 
   /** What the whole machine lacks, in words; empty where an idle one would do. */
@@ -60,7 +69,7 @@ record Requirements(
       return Optional.of(
           "needs " + gib(memory) + " of memory, it has " + gib(machine.getMemoryBytes()));
     }
-    if (!kind.isEmpty() && !kind.equals(kindOn(machine))) {
+    if (!kind.isEmpty() && !mayBeSame(kind, kindOn(machine))) {
       return Optional.of("wants the same kind, " + kind + "; it is " + kindOn(machine));
     }
     return Optional.empty();

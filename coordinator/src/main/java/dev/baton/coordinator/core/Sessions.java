@@ -160,6 +160,10 @@ final class Sessions {
     boolean wasSilent = worker.heard(now);
     worker.prepared.clear();
     worker.prepared.addAll(heartbeat.getPreparedJobsList());
+    if (worker.learn(heartbeat)) {
+      state.fleet.update(worker);
+      state.growthDue = true;
+    }
     HeartbeatReply.Builder reply = HeartbeatReply.newBuilder().setSeq(heartbeat.getSeq());
     for (LeaseRef ref : heartbeat.getLeasesList()) {
       @Nullable Running held = state.current(ref, workerId);

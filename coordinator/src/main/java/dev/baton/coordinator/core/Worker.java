@@ -1,5 +1,6 @@
 package dev.baton.coordinator.core;
 
+import dev.baton.v1.Heartbeat;
 import dev.baton.v1.Hello;
 import dev.baton.v1.Machine;
 import java.util.HashMap;
@@ -103,6 +104,18 @@ final class Worker {
     connected = false;
     told.clear();
     prepared.clear();
+  }
+
+  /** Takes what it has found out about its libtorch; returns whether that is new. */
+  boolean learn(Heartbeat heartbeat) {
+    boolean more = heartbeat.getReplicas() && !takesReplicas;
+    takesReplicas |= more;
+    String libtorch = heartbeat.getLibtorch();
+    if (!libtorch.isEmpty() && !libtorch.equals(machine.getLibtorch())) {
+      machine = machine.toBuilder().setLibtorch(libtorch).build();
+      more = true;
+    }
+    return more;
   }
 
   /** Returns whether it had been silent. */

@@ -125,7 +125,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
             parts.workDir().resolve("trainers"),
             parts.loop(),
             parts.io(),
-            this::sayHelloAgain);
+            this::heartbeatNow);
     this.context =
         new JobRun.Context(
             trainers,
@@ -289,8 +289,18 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   }
 
   // The first session is there before the first trainer has loaded libtorch.
-  private void sayHelloAgain() {
-    leaseLoop.sayHelloAgain();
+  private void heartbeatNow() {
+    leaseLoop.heartbeatNow();
+  }
+
+  @Override
+  public String libtorch() {
+    return trainers.libtorch();
+  }
+
+  @Override
+  public boolean takesReplicas() {
+    return trainers.replicas();
   }
 
   @Override

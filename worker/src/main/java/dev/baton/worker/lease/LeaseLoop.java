@@ -48,6 +48,12 @@ public final class LeaseLoop {
 
     List<String> preparedJobs();
 
+    /** Its version; empty while it is not known. */
+    String libtorch();
+
+    /** Whether libtorch is known to have c10d. */
+    boolean takesReplicas();
+
     /** A session stands (the first, or once more). */
     void onWelcome();
 
@@ -194,19 +200,6 @@ public final class LeaseLoop {
     }
   }
 
-  /** What Hello says has changed: says it in a new session, which replaces the one there is. */
-  public void sayHelloAgain() {
-    Current replaced = current;
-    if (stopped || replaced == null) {
-      // The next one says it.
-      return;
-    }
-    connect();
-    if (replaced.session != null) {
-      replaced.session.cancel();
-    }
-  }
-
   private void connect() {
     if (stopped) {
       return;
@@ -350,7 +343,10 @@ public final class LeaseLoop {
   private void heartbeat(Current to) {
     Heartbeat.Builder heartbeat = Heartbeat.newBuilder().setSeq(++to.seq);
     holder.leases().forEach(lease -> heartbeat.addLeases(lease.ref()));
-    heartbeat.addAllPreparedJobs(holder.preparedJobs());
+    heartbeat
+        .addAllPreparedJobs(holder.preparedJobs())
+        .setLibtorch(holder.libtorch())
+        .setReplicas(holder.takesReplicas());
     to.sentNanos.put(heartbeat.getSeq(), loop.nanoTime());
     to.send(WorkerMessage.newBuilder().setHeartbeat(heartbeat).build());
   }

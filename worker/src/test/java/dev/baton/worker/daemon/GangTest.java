@@ -64,12 +64,14 @@ class GangTest {
   }
 
   @Test
-  void helloSaysWhereThisWorkerIsReached() {
+  void helloSaysWhereThisWorkerIsReachedAndAHeartbeatWhatItsLibtorchCanDo() {
+    await(
+        "told",
+        () -> coordinator.copy(coordinator.heartbeats).stream().anyMatch(Heartbeat::getReplicas));
     List<Hello> hellos = coordinator.copy(coordinator.hellos);
     assertThat(hellos.get(hellos.size() - 1))
         .satisfies(
             hello -> {
-              assertThat(hello.getReplicas()).isTrue();
               assertThat(hello.getAdvertiseHost()).isEqualTo("worker-1.example");
               assertThat(hello.getProbePort()).isEqualTo(7_654);
               assertThat(hello.getHostId()).isEqualTo("here");

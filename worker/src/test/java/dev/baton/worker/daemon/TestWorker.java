@@ -6,7 +6,7 @@ import dev.baton.rpc.Access;
 import dev.baton.rpc.Channels;
 import dev.baton.rpc.HostPort;
 import dev.baton.rpc.Pin;
-import dev.baton.v1.Hello;
+import dev.baton.v1.Heartbeat;
 import dev.baton.v1.Machine;
 import dev.baton.worker.cache.DatasetCache;
 import dev.baton.worker.config.PortRange;
@@ -68,7 +68,7 @@ final class TestWorker implements AutoCloseable {
     daemon.welcomed().get(30, TimeUnit.SECONDS);
     await(
         "its spare trainer is known to be fit for gangs",
-        () -> coordinator.copy(coordinator.hellos).stream().anyMatch(Hello::getReplicas));
+        () -> coordinator.copy(coordinator.heartbeats).stream().anyMatch(Heartbeat::getReplicas));
   }
 
   /** How many things lie in a folder of its work directory. */

@@ -134,25 +134,6 @@ class LeaseLoopTest {
   }
 
   @Test
-  void whatHelloSaysAnewIsSaidInASessionThatReplacesTheOneThereIs() {
-    leases.sayHelloAgain();
-    assertThat(streams.opened).hasSize(2);
-    assertThat(streams.opened.get(0).cancelled).isTrue();
-    welcome();
-    HeldLease lease = holder.hold(1, loop);
-    Stream replaced = streams.last();
-    leases.sayHelloAgain();
-    assertThat(streams.last().hello().getSession()).isEqualTo(3);
-    assertThat(streams.last().hello().getLeasesList()).containsExactly(lease.ref());
-    // The end of the one before means nothing.
-    replaced.listener.onEnd(unavailable());
-    loop.advance(Duration.ofSeconds(1));
-    assertThat(streams.opened).hasSize(3);
-    welcome();
-    assertThat(leases.connected()).isTrue();
-  }
-
-  @Test
   void aBrokenStreamIsReplacedQuicklyAndListsWhatIsHeld() {
     welcome();
     HeldLease lease = holder.hold(1, loop);
@@ -454,6 +435,16 @@ class LeaseLoopTest {
     @Override
     public List<String> preparedJobs() {
       return List.of();
+    }
+
+    @Override
+    public String libtorch() {
+      return "";
+    }
+
+    @Override
+    public boolean takesReplicas() {
+      return false;
     }
 
     @Override

@@ -15,6 +15,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -77,6 +78,7 @@ final class GangTrainersTest {
   }
 
   /** One trainer, four, three and two after losses, three, two, and another one. */
+  @EnabledIfSystemProperty(named = "baton.test.long", matches = "true")
   @ParameterizedTest
   @CsvSource({"lenet, true", "resnet18, true", "mnist-cnn, true", "lenet, false"})
   void lossesJoinsAndSilence(String model, boolean exact) throws Exception {
