@@ -85,12 +85,12 @@ class DoctorTest {
             ok    tls: not encrypted, on this machine alone
             ok    token: token 12345678 has role user and never expires
             ok    clock: this machine's clock is 0.0 s ahead of the coordinator's
-            ok    version: both are (unpackaged)
+            ok    version: both are %s
             ok    http: http://127.0.0.1:7071 answers
             ok    objects: http://store:7072 answers, and takes the coordinator's signature
             ok    workers: 1 take jobs
             """
-                .formatted(dir.resolve(".config/baton/config.yaml")));
+                .formatted(dir.resolve(".config/baton/config.yaml"), Version.OF_THIS));
     assertThat(outcome.code()).isZero();
     assertThat(outcome.err()).isEmpty();
   }
