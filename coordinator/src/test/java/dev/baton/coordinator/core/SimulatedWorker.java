@@ -63,6 +63,9 @@ final class SimulatedWorker {
     boolean ending;
     boolean stepping;
 
+    /** Of the step that is under way: timers of one that was given up mean nothing. */
+    long turn;
+
     /** It waits for the others to end a step. */
     boolean arrived;
 
@@ -97,6 +100,13 @@ final class SimulatedWorker {
 
     boolean inGang() {
       return !assignment.getGroup().isEmpty();
+    }
+
+    /** The step that is under way, if any, comes to nothing. */
+    void giveUpStep() {
+      turn++;
+      stepping = false;
+      arrived = false;
     }
 
     SimulatedWorker worker() {
@@ -531,8 +541,7 @@ final class SimulatedWorker {
     hold.begun = false;
     hold.uploading = false;
     hold.handOver = false;
-    hold.stepping = false;
-    hold.arrived = false;
+    hold.giveUpStep();
     hold.follows = true;
     hold.said = null;
     holds.put(lease, hold);
@@ -563,8 +572,7 @@ final class SimulatedWorker {
     if (hold.ending) {
       return;
     }
-    hold.stepping = false;
-    hold.arrived = false;
+    hold.giveUpStep();
     if (hold.handOver && hold.begun && !hold.uploading) {
       release(hold);
     }
@@ -595,8 +603,7 @@ final class SimulatedWorker {
   /** The group stands, and all have the same state. */
   void formed(Hold hold) {
     hold.said = null;
-    hold.stepping = false;
-    hold.arrived = false;
+    hold.giveUpStep();
     if (hold.step < 0) {
       finish(hold, AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR);
       return;
@@ -615,8 +622,7 @@ final class SimulatedWorker {
 
   /** The exchange of a step has reached this trainer. */
   void stepped(Hold hold) {
-    hold.stepping = false;
-    hold.arrived = false;
+    hold.giveUpStep();
     if (hold.dropped || hold.ending) {
       return;
     }
@@ -781,37 +787,51 @@ final class SimulatedWorker {
       return;
     }
     hold.stepping = true;
-    SimulatedGroup group = hold.group;
+    long turn = ++hold.turn;
     after(
         hold.stepNanos,
         () -> {
-          if (hold.inGang() && hold.group != group) {
-            return;
-          }
-          hold.stepping = false;
-          if (hold.dropped || hold.ending || hold.handOver) {
-            return;
-          }
-          if (world.time() >= hold.deadline) {
-            // Paused, with its state in memory, until the lease is renewed.
-            after(100 * Simulation.MS, () -> step(hold));
-            return;
-          }
-          if (hold.inGang()) {
-            if (group != null) {
-              hold.stepping = true;
-              hold.arrived = true;
-              group.arrive(hold);
-            }
-            return;
-          }
-          trained(hold);
-          if (hold.step == hold.steps) {
-            end(hold);
-          } else {
-            step(hold);
+          if (hold.turn == turn) {
+            computed(hold);
           }
         });
+  }
+
+  /** Its own part of a step is done. */
+  private void computed(Hold hold) {
+    if (hold.dropped || hold.ending || hold.handOver) {
+      hold.stepping = false;
+      return;
+    }
+    if (world.time() >= hold.deadline) {
+      // Paused, with its state in memory, until the lease is renewed.
+      long turn = hold.turn;
+      after(
+          100 * Simulation.MS,
+          () -> {
+            if (hold.turn == turn) {
+              hold.stepping = false;
+              step(hold);
+            }
+          });
+      return;
+    }
+    SimulatedGroup group = hold.group;
+    if (group != null) {
+      hold.arrived = true;
+      group.arrive(hold);
+      return;
+    }
+    hold.stepping = false;
+    if (hold.inGang()) {
+      return;
+    }
+    trained(hold);
+    if (hold.step == hold.steps) {
+      end(hold);
+    } else {
+      step(hold);
+    }
   }
 
   private void trained(Hold hold) {
