@@ -350,26 +350,36 @@ final class Gangs {
       group.suspectNanos = now.nanos() + UNSUSPECTED_NANOS;
       return;
     }
-    if (group.suspectUntilNanos < group.suspectNanos) {
-      reach.forget(workers);
-      reach.ask(workers, now);
-      group.suspectUntilNanos = now.nanos() + Reach.ANSWER_NANOS;
-      probing.add(held.job.id());
-    }
-    reach.expire(now);
-    if (now.nanos() < group.suspectUntilNanos && isUnknown(workers, now)) {
+    if (awaitsProbes(held, group, workers, now)) {
       return;
     }
-    probing.remove(held.job.id());
     if (Sites.reachingEachOther(ranks, (a, b) -> reached(a, b, now)).size() == workers.size()) {
       group.suspectNanos = now.nanos() + UNSUSPECTED_NANOS;
-      group.suspectUntilNanos = Long.MIN_VALUE;
       return;
     }
     breaks(group, "no step, and its machines do not reach each other", now);
     group.decideAtNanos = now.nanos();
-    // The answers are here.
-    group.probeUntilNanos = now.nanos();
+    group.probed = true;
+  }
+
+  /**
+   * Whether what these workers find when they try each other is still to be awaited. Nothing that
+   * was known before counts.
+   */
+  private boolean awaitsProbes(Running held, Group group, Set<Worker> workers, Now now) {
+    if (!group.probing) {
+      group.probing = true;
+      probing.add(held.job.id());
+      reach.forget(workers);
+    }
+    reach.expire(now);
+    if (isUnknown(workers, now)) {
+      reach.ask(workers, now);
+      return true;
+    }
+    group.probing = false;
+    probing.remove(held.job.id());
+    return false;
   }
 
   /** Returns whether this lease is no more, or waits to be taken by others. */
@@ -480,17 +490,10 @@ final class Gangs {
     }
     if (!Sites.shareMachine(ranks)) {
       Set<Worker> workers = new LinkedHashSet<>(ranks);
-      if (group.probeUntilNanos == Long.MIN_VALUE) {
-        reach.forget(workers);
-        reach.ask(workers, now);
-        group.probeUntilNanos = now.nanos() + Reach.ANSWER_NANOS;
-        probing.add(held.job.id());
-      }
-      reach.expire(now);
-      if (now.nanos() < group.probeUntilNanos && isUnknown(workers, now)) {
+      if (!group.probed && awaitsProbes(held, group, workers, now)) {
         return false;
       }
-      probing.remove(held.job.id());
+      group.probed = true;
       Set<Worker> part = Sites.reachingEachOther(ranks, (a, b) -> reached(a, b, now));
       if (part.size() < workers.size()) {
         List<Replica> rest =
@@ -554,9 +557,8 @@ final class Gangs {
         new long[] {
           group.handOverByNanos,
           group.suspectNanos,
-          group.suspectUntilNanos,
           group.broken ? group.decideAtNanos : Long.MAX_VALUE,
-          group.broken ? group.probeUntilNanos : Long.MAX_VALUE
+          group.probing ? now.nanos() + NEWS_NANOS : Long.MAX_VALUE
         }) {
       if (due > now.nanos()) {
         at = Math.min(at, due);

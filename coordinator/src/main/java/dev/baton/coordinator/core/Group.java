@@ -23,14 +23,14 @@ final class Group {
   /** When it is decided who goes on after that. */
   long decideAtNanos = Long.MAX_VALUE;
 
-  /** Until when that waits for probes; {@link Long#MIN_VALUE}: none were asked for. */
-  long probeUntilNanos = Long.MIN_VALUE;
+  /** Its workers try whether they reach each other. */
+  boolean probing;
+
+  /** They have, since it broke. */
+  boolean probed;
 
   /** When to find out whether silence between its machines is why it makes no step. */
   long suspectNanos = Long.MAX_VALUE;
-
-  /** Until when that waits for probes; {@link Long#MIN_VALUE}: none were asked for. */
-  long suspectUntilNanos = Long.MIN_VALUE;
 
   /** Times in a row that a group broke with nobody missing and before it had made a step. */
   int fruitless;

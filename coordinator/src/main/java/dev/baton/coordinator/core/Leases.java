@@ -160,7 +160,7 @@ final class Leases {
   private long lookAt(Running held, Group group) {
     long at = group.handOverByNanos;
     if (group.broken) {
-      at = Math.min(at, Math.max(group.decideAtNanos, group.probeUntilNanos));
+      at = Math.min(at, group.decideAtNanos);
     }
     for (Replica replica : held.replicas) {
       at = Math.min(at, held.available ? Long.MAX_VALUE : lostAt(held, replica));

@@ -35,7 +35,20 @@ final class Reach {
 
   private record Known(boolean reached, long untilNanos) {}
 
-  private record Asked(String from, List<String> to, long untilNanos) {}
+  /**
+   * A probe.
+   *
+   * @param session in which it was sent: where that has broken, question or answer may be lost
+   */
+  private record Asked(Worker from, long session, List<String> to, long untilNanos) {
+    boolean couldBeAnswered() {
+      return from.connected && from.session == session;
+    }
+
+    Asked until(long nanos) {
+      return new Asked(from, session, to, nanos);
+    }
+  }
 
   private final Outbox outbox;
   private final Map<Way, Known> known = new HashMap<>();
@@ -93,7 +106,7 @@ final class Reach {
       }
       if (!to.isEmpty()) {
         long id = ++lastProbe;
-        asked.put(id, new Asked(from.id, to, now.nanos() + ANSWER_NANOS));
+        asked.put(id, new Asked(from, from.session, to, now.nanos() + ANSWER_NANOS));
         outbox.send(from, CoordinatorMessage.newBuilder().setProbe(probe.setProbeId(id)).build());
       }
     }
@@ -102,29 +115,47 @@ final class Reach {
   /** An answer; one that nobody waits for any more says nothing. */
   void answer(String from, long probeId, Collection<String> reached, Now now) {
     @Nullable Asked question = asked.get(probeId);
-    if (question != null && question.from().equals(from)) {
+    if (question != null && question.from().id.equals(from)) {
       asked.remove(probeId);
       note(question, reached, now);
     }
   }
 
-  /** Who has not answered in time has not reached anybody. */
+  /**
+   * Who was there and has not answered in time has not reached anybody; of whom was not, nothing is
+   * known.
+   */
   void expire(Now now) {
     if (!asked.isEmpty()) {
       for (Iterator<Asked> all = asked.values().iterator(); all.hasNext(); ) {
         Asked question = all.next();
         if (question.untilNanos() <= now.nanos()) {
           all.remove();
-          note(question, List.of(), now);
+          if (question.couldBeAnswered()) {
+            note(question, List.of(), now);
+          } else {
+            question.to().forEach(to -> underWay.remove(new Way(question.from().id, to)));
+          }
         }
       }
     }
   }
 
+  /** The coordinator was away: answers may wait unread. */
+  void late(Now now) {
+    asked.replaceAll((id, question) -> question.until(now.nanos() + ANSWER_NANOS));
+  }
+
+  /** What was sent since the last transaction that succeeded was not: everybody is asked again. */
+  void dropQuestions() {
+    asked.clear();
+    underWay.clear();
+  }
+
   private void note(Asked question, Collection<String> reached, Now now) {
     known.values().removeIf(answer -> answer.untilNanos() <= now.nanos());
     for (String to : question.to()) {
-      Way way = new Way(question.from(), to);
+      Way way = new Way(question.from().id, to);
       underWay.remove(way);
       boolean yes = reached.contains(to);
       known.put(way, new Known(yes, now.nanos() + (yes ? REACHED_NANOS : NOT_REACHED_NANOS)));
@@ -136,7 +167,7 @@ final class Reach {
     Set<String> ids = new HashSet<>();
     workers.forEach(worker -> ids.add(worker.id));
     known.keySet().removeIf(way -> ids.contains(way.from()) && ids.contains(way.to()));
-    asked.values().removeIf(question -> ids.contains(question.from()));
+    asked.values().removeIf(question -> ids.contains(question.from().id));
     underWay.removeIf(way -> ids.contains(way.from()));
   }
 }

@@ -112,6 +112,7 @@ public final class Scheduler {
    */
   public void reload(Now now) {
     state.outbox.drain();
+    reach.dropQuestions();
     load(now);
     placement.pause(now);
   }
@@ -213,6 +214,7 @@ public final class Scheduler {
     long jumped = (now.epochMs() - before.epochMs()) * MILLI - ticked;
     if (ticked > TICK_MS * MILLI + LATE_NANOS || jumped > LATE_NANOS) {
       leases.quiet(now);
+      reach.late(now);
       for (Worker worker : state.fleet.all()) {
         if (worker.connected) {
           worker.lastHeardNanos = now.nanos();

@@ -3,6 +3,7 @@ package dev.baton.coordinator.core;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.baton.v1.CollectiveBackend;
+import dev.baton.v1.Draining;
 import dev.baton.v1.Gpu;
 import dev.baton.v1.JobState;
 import dev.baton.v1.Offer;
@@ -255,6 +256,62 @@ final class GangPlacementTest {
     assertThat(world.view(job).getState()).isEqualTo(JobState.JOB_STATE_QUEUED);
     assertThat(world.view(job).getAttempts(0).getEndReason())
         .isEqualTo("its workers do not reach each other");
+  }
+
+  @Test
+  void answersThatWaitedForASuspendedCoordinatorCount() {
+    GangWorld.Daemon a = world.reachable("a", 1);
+    GangWorld.Daemon b = world.reachable("b", 1);
+    String job = brokenBetween(a, b);
+    world.suspend(10_000);
+    a.reaches(b);
+    assertThat(world.term(job)).isEqualTo(1);
+    b.reaches(a);
+    assertThat(world.term(job)).isEqualTo(2);
+    assertThat(world.members(job)).containsExactly("a", "b");
+  }
+
+  @Test
+  void whoeverCannotHaveHeardTheQuestionIsAskedAgain() {
+    GangWorld.Daemon a = world.reachable("a", 1);
+    GangWorld.Daemon b = world.reachable("b", 1);
+    String job = brokenBetween(a, b);
+    b.disconnect();
+    b.connect();
+    a.reaches(b);
+    int asked = b.probes().size();
+    world.advance(3_500);
+    assertThat(b.probes()).hasSize(asked + 1);
+    b.reaches(a);
+    assertThat(world.term(job)).isEqualTo(2);
+    assertThat(world.members(job)).containsExactly("a", "b");
+  }
+
+  @Test
+  void aQuestionThatWasNeverSentIsAskedAgain() {
+    GangWorld.Daemon a = world.reachable("a", 1);
+    GangWorld.Daemon b =
+        world.worker(
+            "b", 1, hello -> hello.setAdvertiseHost("b.lan").setProbePort(7_000).setDraining(true));
+    String job = world.submit(2, 2);
+    // Asks, in a transaction that fails.
+    world.fail(s -> s.draining("b", 1, Draining.newBuilder().setOver(true).build(), world.now()));
+    assertThat(a.probes()).isEmpty();
+    world.advance(1_500);
+    a.reaches(b);
+    b.reaches(a);
+    assertThat(world.members(job)).containsExactly("a", "b");
+  }
+
+  /** A gang of these two, each on a machine of its own, whose group broke; they try each other. */
+  private String brokenBetween(GangWorld.Daemon a, GangWorld.Daemon b) {
+    String job = world.submit(2, 2);
+    a.reaches(b);
+    b.reaches(a);
+    world.form(job, 0);
+    a.broke(a.lease());
+    world.advance(300);
+    return job;
   }
 
   // ---- Growth

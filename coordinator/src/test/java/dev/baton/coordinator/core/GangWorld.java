@@ -277,6 +277,26 @@ final class GangWorld {
     }
   }
 
+  /** The coordinator stands still; so do heartbeats. */
+  void suspend(long ms) {
+    tell(s -> s.tick(later(ms)));
+  }
+
+  /** It is so much later. */
+  Now later(long ms) {
+    nanos += ms * 1_000_000;
+    epochMs += ms;
+    return now();
+  }
+
+  /** A command whose transaction fails after it was run. */
+  void fail(Consumer<Scheduler> command) {
+    database.begin();
+    command.accept(scheduler);
+    database.rollback();
+    tell(s -> s.reload(now()));
+  }
+
   void restart() {
     daemons.values().forEach(d -> d.take());
     daemons.values().forEach(d -> d.connected = false);
