@@ -212,7 +212,8 @@ final class AttemptOutbox {
           coordinator.beginAttempt(request);
           return request;
         });
-    committedStep = request.getResumedStep();
+    // What goes on from memory may not be stored yet.
+    committedStep = request.getFromMemory() ? 0 : request.getResumedStep();
     events.execute(listener::onBegun);
   }
 

@@ -93,6 +93,7 @@ final class Trainer {
       try (Snapshots snapshots = new Snapshots(dir, layout, s -> written(s, log), time.nanos())) {
         RunState start = restore(run, engine, snapshots);
         step = start.step();
+        control.restored(step);
         daemon.accept(
             TrainerMessage.newBuilder()
                 .setPrepared(

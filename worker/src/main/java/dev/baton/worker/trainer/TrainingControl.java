@@ -40,6 +40,7 @@ public final class TrainingControl {
   private boolean stop;
   private boolean uncommitted;
   private long newestStep = -1;
+  private long restoredStep = -1;
 
   /** What ends collectives that wait. */
   private Runnable abandon = () -> {};
@@ -74,6 +75,11 @@ public final class TrainingControl {
   /** Whether the run trains in groups. */
   boolean inGroups() {
     return inGroups;
+  }
+
+  /** The run starts from that step, which nobody commits again. */
+  synchronized void restored(long step) {
+    restoredStep = step;
   }
 
   /** The lease is there; the first interval begins. */
@@ -117,7 +123,7 @@ public final class TrainingControl {
   /** A snapshot of that step was taken; until it is committed, no interval's snapshot follows. */
   synchronized void snapshotTaken(long step) {
     requested = false;
-    uncommitted = true;
+    uncommitted = step > restoredStep;
     newestStep = step;
   }
 
@@ -213,7 +219,7 @@ public final class TrainingControl {
     boolean due =
         leads
             && !uncommitted
-            && step > newestStep
+            && step > Math.max(newestStep, restoredStep)
             && (full || now - committedNanos >= intervalNanos);
     return due ? Next.SNAPSHOT : Next.STEP;
   }

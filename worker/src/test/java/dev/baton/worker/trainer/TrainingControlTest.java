@@ -21,6 +21,18 @@ class TrainingControlTest {
     assertThat(control.next(6, 400, false)).isEqualTo(Next.SNAPSHOT);
   }
 
+  /** As where a group takes longer to form than an interval. */
+  @Test
+  void whatWasRestoredIsNotStoredAgainAndHoldsUpNothing() {
+    control.restored(5);
+    control.go(DEADLINE, 0);
+    assertThat(control.next(5, 200, false)).isEqualTo(Next.STEP);
+    control.checkpointNow(false);
+    assertThat(control.next(5, 200, false)).isEqualTo(Next.SNAPSHOT);
+    control.snapshotTaken(5);
+    assertThat(control.next(6, 200, false)).isEqualTo(Next.SNAPSHOT);
+  }
+
   @Test
   void asManyPointsAsACommitCarriesMakeASnapshotDueAndThenHoldTheRunBack() throws Exception {
     control.go(DEADLINE, 0);
