@@ -60,6 +60,7 @@ public final class AllReduceTimer {
             if (!exact) {
               group.allReduce(wire).await();
             } else if (gathered != null) {
+              gathered.begin();
               gathered.sum(List.of(), bounds);
             } else if (chunked != null) {
               chunked.sumOwn(bounds);

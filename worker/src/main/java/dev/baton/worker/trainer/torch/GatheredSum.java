@@ -4,9 +4,11 @@ import dev.baton.worker.data.ShardRange;
 import dev.baton.worker.trainer.torch.ShardTree.Node;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import org.bytedeco.pytorch.IValue;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.jspecify.annotations.Nullable;
 
 /**
  * {@link ExactSum}'s sum in one exchange: every replica receives every subtree whole, and the
@@ -24,19 +26,20 @@ final class GatheredSum implements AutoCloseable {
   private final List<List<Node<Boolean>>> subtrees;
   private final CompiledFunctions.Call copy;
 
-  /** This rank's vector, and where it lies among everyone's; both the same where it is large. */
-  private final Tensor mine;
-
   private final Tensor everyones;
+
+  /** Each rank's part of it. */
   private final List<Tensor> vectors = new ArrayList<>();
-  private final boolean inPlace;
+
   private final List<IValue> targets = new ArrayList<>();
 
   /** Each rank's subtrees. */
   private final List<List<Tensor>> pieces = new ArrayList<>();
 
   private final IValue result;
+  private final Tensor mine;
   private final long tail;
+  private ReplicaGroup.@Nullable Gathering gathering;
 
   /**
    * @param ranges each rank's shards
@@ -69,9 +72,7 @@ final class GatheredSum implements AutoCloseable {
       }
       pieces.add(ofRank);
     }
-    this.inPlace = bytes(length, size) > SMALL;
-    this.mine =
-        inPlace ? vectors.get(group.rank()) : owned.keep(group.wire(length, ScalarType.Float));
+    this.mine = vectors.get(group.rank());
     for (int i = 0; i < subtrees.get(group.rank()).size(); i++) {
       targets.add(kept.list(ExactSum.views(mine.narrow(0, subtree * i, subtree), like)));
     }
@@ -109,7 +110,12 @@ final class GatheredSum implements AutoCloseable {
     return vector.narrow(0, tail, 2 * count).view(ScalarType.Long);
   }
 
-  /** As {@link ExactSum#sum}; brings everyone's words too. */
+  /** Begins to receive, before the parts are computed. In the scope of the sum. */
+  void begin() {
+    gathering = group.gather(everyones, vectors);
+  }
+
+  /** As {@link ExactSum#sum}; brings everyone's words too. To be begun before. */
   IValue sum(List<Node<IValue>> partials, int[] bounds) {
     for (int i = 0; i < partials.size(); i++) {
       IValue partial = partials.get(i).value();
@@ -118,11 +124,8 @@ final class GatheredSum implements AutoCloseable {
         copy.clear(1);
       }
     }
-    if (inPlace) {
-      group.allGatherInPlace(vectors).forEach(ReplicaGroup.Pending::await);
-    } else {
-      group.allGather(everyones, mine).await();
-    }
+    Objects.requireNonNull(gathering, "begin() comes first").finish();
+    gathering = null;
     ShardTree<Tensor> tree = new ShardTree<>(shards, Tensor::add_);
     for (int rank = 0; rank < group.size(); rank++) {
       List<Node<Boolean>> nodes = subtrees.get(rank);

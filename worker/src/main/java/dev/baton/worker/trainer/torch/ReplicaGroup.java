@@ -32,6 +32,7 @@ import org.bytedeco.pytorch.Work;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.DeviceType;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A group of replicas in c10d, and the collectives that training needs. Every rank calls the same
@@ -48,6 +49,9 @@ final class ReplicaGroup implements AutoCloseable {
   private static final long LOOK_MILLIS = 500;
 
   private static final long NCCL_LOOK_NANOS = 20_000;
+
+  /** Of vectors that one rank sends another, which arrive in the order they are sent. */
+  private static final int TAG = 0;
 
   /** As c10d's store says that it cannot listen at a port. */
   private static final Pattern PORT_TAKEN =
@@ -67,6 +71,7 @@ final class ReplicaGroup implements AutoCloseable {
   private final Backend backend;
   private final ProcessGroup processGroup;
   private final Milliseconds look;
+  private final Milliseconds timeout;
   private final LongVector equalSplits;
   private final Owned owned;
 
@@ -74,6 +79,10 @@ final class ReplicaGroup implements AutoCloseable {
   private final Owned server;
 
   private volatile boolean aborted;
+
+  /** What the training thread waits for and an abort must end; under this object's lock. */
+  private @Nullable Work waitedFor;
+
   private boolean broken;
   private boolean closed;
   private long nanos;
@@ -102,9 +111,7 @@ final class ReplicaGroup implements AutoCloseable {
     private void awaitResult() {
       while (nccl && !work.isCompleted()) {
         // Its own waiting is left to the device, and there ends with the time-out alone.
-        if (aborted) {
-          throw broken(what, new IllegalStateException("the group was told to end"));
-        }
+        requireWhole(what);
         LockSupport.parkNanos(NCCL_LOOK_NANOS);
       }
       if (nccl) {
@@ -112,9 +119,7 @@ final class ReplicaGroup implements AutoCloseable {
         return;
       }
       while (true) {
-        if (aborted) {
-          throw broken(what, new IllegalStateException("the group was told to end"));
-        }
+        requireWhole(what);
         try {
           work._wait(look);
           return;
@@ -127,6 +132,71 @@ final class ReplicaGroup implements AutoCloseable {
         }
       }
     }
+  }
+
+  /**
+   * Everyone's vectors on their way to everyone, each sent to each other rank by itself. What
+   * arrives before there is a place for it keeps Gloo's thread looking for one, on a processor that
+   * this rank still computes with: so the places are there before the step is computed. To be
+   * finished in the scope it was begun in.
+   */
+  final class Gathering {
+    private final String what = name + ", gathering";
+    private final Tensor everyones;
+    private final List<Tensor> vectors;
+    private final List<Work> received = new ArrayList<>();
+
+    private Gathering(Tensor everyones, List<Tensor> vectors) {
+      this.everyones = everyones;
+      this.vectors = vectors;
+      if (!nccl) {
+        eachOther(
+            other -> received.add(backend.recv(new TensorVector(vectors.get(other)), other, TAG)));
+      }
+    }
+
+    /** Sends this rank's vector, and returns once all are here. */
+    void finish() {
+      long begin = System.nanoTime();
+      Tensor mine = vectors.get(rank);
+      if (nccl) {
+        allGather(everyones, mine).await();
+        return;
+      }
+      List<Work> sent = new ArrayList<>();
+      eachOther(other -> sent.add(backend.send(new TensorVector(mine), other, TAG)));
+      sent.forEach(work -> await(what, work));
+      received.forEach(work -> await(what, work));
+      bytesSent += mine.nbytes() * (size - 1);
+      nanos += System.nanoTime() - begin;
+    }
+
+    private void eachOther(IntConsumer step) {
+      requireWhole(what);
+      guarded(
+          what,
+          () -> {
+            for (int i = 1; i < size; i++) {
+              step.accept((rank + i) % size);
+            }
+          });
+    }
+  }
+
+  /** Waits for what is sent or received: a look at it that ends too soon would end the group. */
+  private void await(String what, Work work) {
+    synchronized (this) {
+      requireWhole(what);
+      waitedFor = work;
+    }
+    try {
+      guarded(what, () -> work._wait(timeout));
+    } finally {
+      synchronized (this) {
+        waitedFor = null;
+      }
+    }
+    requireWhole(what);
   }
 
   private ReplicaGroup(
@@ -144,7 +214,7 @@ final class ReplicaGroup implements AutoCloseable {
     this.wireOptions = owned.keep(new TensorOptions(nccl ? device : new Device(DeviceType.CPU)));
     this.look = owned.keep(new Milliseconds(LOOK_MILLIS));
     this.equalSplits = owned.keep(new LongVector());
-    Milliseconds timeout = new Milliseconds(membership.timeout().toMillis());
+    this.timeout = owned.keep(new Milliseconds(membership.timeout().toMillis()));
     Milliseconds forming = new Milliseconds(membership.forming().toMillis());
     TCPStore connected = server.keep(store(membership, forming));
     if (rank == 0) {
@@ -326,6 +396,16 @@ final class ReplicaGroup implements AutoCloseable {
     return begun;
   }
 
+  /**
+   * Begins to receive everyone's vector.
+   *
+   * @param everyones the vectors, of equal length, in rank order
+   * @param vectors views of each; this rank's own is to be written before the gathering is finished
+   */
+  Gathering gather(Tensor everyones, List<Tensor> vectors) {
+    return new Gathering(everyones, vectors);
+  }
+
   /** Begins c10d's own sum: not in an order that can be relied on. */
   Pending allReduce(Tensor tensor) {
     bytesSent += ringBytes(tensor.nbytes());
@@ -359,17 +439,27 @@ final class ReplicaGroup implements AutoCloseable {
   /** Any thread's: collectives that wait end soon, with the exception. */
   void abort() {
     aborted = true;
+    synchronized (this) {
+      if (waitedFor != null) {
+        waitedFor.abort();
+      }
+    }
   }
 
   private Pending begin(String what, Supplier<Work> collective) {
     String where = name + ", " + what;
-    if (broken || aborted) {
-      throw broken(where, new IllegalStateException("the group is broken"));
-    }
+    requireWhole(where);
     try {
       return new Pending(where, collective.get());
     } catch (RuntimeException e) {
       throw broken(where, e);
+    }
+  }
+
+  private void requireWhole(String what) {
+    if (broken || aborted) {
+      String why = broken ? "the group is broken" : "the group was told to end";
+      throw broken(what, new IllegalStateException(why));
     }
   }
 

@@ -172,6 +172,13 @@ final class Replication implements AutoCloseable {
     return reports;
   }
 
+  /** Before the parts of a step are computed that {@link #sum} is to add. */
+  void begin() {
+    if (gathered != null) {
+      gathered.begin();
+    }
+  }
+
   /**
    * Exchanges the reports and adds what the parts left.
    *

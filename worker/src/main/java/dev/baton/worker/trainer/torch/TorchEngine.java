@@ -339,6 +339,9 @@ final class TorchEngine implements Engine {
     int shards = bounds.length - 1;
     int all = bounds[shards];
     ShardRange mine = group == null ? ShardRange.all(shards) : group.mine();
+    if (group != null) {
+      group.begin();
+    }
     ShardTree<IValue> tree = new ShardTree<>(shards, this::add);
     ShardBuffers.Step step = buffers.begin();
     for (int shard = mine.from(); shard < mine.to(); shard++) {
