@@ -7,11 +7,14 @@ import java.util.Collections;
 import java.util.List;
 import org.bytedeco.pytorch.BoolVector;
 import org.bytedeco.pytorch.Reducer;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.SizeTStringMap;
 import org.bytedeco.pytorch.SizeTVector;
 import org.bytedeco.pytorch.SizeTVectorVector;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
 
 /**
  * DistributedDataParallel's own engine: averages gradients over the replicas during the backward
@@ -25,6 +28,18 @@ final class OverlappedReducer implements AutoCloseable {
   private static final long BUCKET = 25 << 20;
 
   private final Owned owned = new Owned();
+
+  /**
+   * A parameter of its own, whose gradient is what this replica tells of the step, so that it is
+   * summed along with the others: a collective by itself would cost small models more than the
+   * gradients' own.
+   */
+  private final Tensor report;
+
+  /** Loss and correct answers of this replica's samples, as {@link #report}'s gradient. */
+  private final Tensor told;
+
+  private final StepReports.Part part;
   private final Reducer reducer;
   private final TensorVector everyOutput = owned.keep(new TensorVector());
   private final ReplicaGroup group;
@@ -35,13 +50,19 @@ final class OverlappedReducer implements AutoCloseable {
   OverlappedReducer(ReplicaGroup group, List<Tensor> parameters) {
     this.group = group;
     this.onHost = parameters.stream().noneMatch(Tensor::is_cuda);
-    this.bytes = parameters.stream().mapToLong(Tensor::nbytes).sum();
-    boolean[] sparse = new boolean[parameters.size()];
+    TensorOptions options = new TensorOptions(parameters.get(0).device());
+    this.report = owned.keep(torch.zeros(new long[] {2}, options)).set_requires_grad(true);
+    this.told = owned.keep(torch.zeros(new long[] {2}, options));
+    this.part = new StepReports.Part(owned.keep(told.select(0, 0)), owned.keep(told.select(0, 1)));
+    List<Tensor> reduced = new ArrayList<>(parameters);
+    reduced.add(report);
+    this.bytes = reduced.stream().mapToLong(Tensor::nbytes).sum();
+    boolean[] sparse = new boolean[reduced.size()];
     this.reducer =
         owned.keep(
             new Reducer(
-                new TensorVector(parameters.toArray(Tensor[]::new)),
-                buckets(parameters),
+                new TensorVector(reduced.toArray(Tensor[]::new)),
+                buckets(reduced),
                 group.processGroup(),
                 new BoolVector(sparse),
                 BUCKET,
@@ -88,18 +109,43 @@ final class OverlappedReducer implements AutoCloseable {
     reducer.prepare_for_forward();
   }
 
+  /** Where loss and correct answers of this replica's samples are to be noted. */
+  StepReports.Part part() {
+    return part;
+  }
+
   /**
-   * The backward pass, which ends with the averages in place. On a host this thread computes it, so
-   * that the time in which it does not is that in which it waits for the other replicas; how long a
-   * device waits is not known.
+   * The backward pass, which ends with the sums of the replicas' gradients in place. On a host this
+   * thread computes it, so that the time in which it does not is that in which it waits for the
+   * other replicas; how long a device waits is not known.
+   *
+   * @param loss this replica's part of the batch's mean loss
    */
   void backward(Tensor loss) {
+    // The sum over the batch's samples is the average of so many times the parts.
+    Tensor reduced = loss.add(report.mul(told).sum()).mul(new Scalar((double) group.size()));
     reducer.prepare_for_backward(everyOutput);
     long begin = System.nanoTime();
     long computed = threads.getCurrentThreadCpuTime();
-    loss.backward();
+    reduced.backward();
     long waited = System.nanoTime() - begin - (threads.getCurrentThreadCpuTime() - computed);
     group.account(group.ringBytes(bytes), onHost ? Math.max(0, waited) : 0);
+  }
+
+  /**
+   * Adds what all replicas told of the step, after its backward pass.
+   *
+   * @param samples of the batch
+   */
+  void addTo(RunningSums sums, int samples) {
+    Tensor sum = report.grad();
+    sums.addTrained(sum.select(0, 0), sum.select(0, 1).round_(), samples, samples);
+    forget();
+  }
+
+  /** Before the next step, where this one came to nothing. */
+  void forget() {
+    report.mutable_grad().reset();
   }
 
   @Override

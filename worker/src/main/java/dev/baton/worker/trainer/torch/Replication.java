@@ -191,7 +191,8 @@ final class Replication implements AutoCloseable {
     if (gathered != null) {
       return gathered.sum(partials, parts);
     }
-    ReplicaGroup.Pending told = sendReports();
+    TensorExchange apart = Objects.requireNonNull(reported);
+    ReplicaGroup.Pending told = group.allGather(apart.everyones(), apart.mine());
     ExactSum exact = sum;
     if (exact == null) {
       exact = new ExactSum(group, parts.length - 1, ranges, like(), device, functions);
@@ -200,12 +201,6 @@ final class Replication implements AutoCloseable {
     IValue total = exact.sum(partials, parts);
     told.await();
     return total;
-  }
-
-  /** Begins to exchange the reports by themselves, when they are filled. */
-  ReplicaGroup.Pending sendReports() {
-    TensorExchange apart = Objects.requireNonNull(reported);
-    return group.allGather(apart.everyones(), apart.mine());
   }
 
   /** Begins to send rank 0's floating-point buffers to all; null without any. */
@@ -221,9 +216,9 @@ final class Replication implements AutoCloseable {
     return group.broadcast(flat, 0);
   }
 
-  /** Takes what {@link #broadcastBuffers} brought, and the integer buffers of the reports. */
+  /** Takes what {@link #broadcastBuffers} brought. The integer buffers are everywhere the same. */
   void writeBuffers(ShardBuffers.Step step) {
-    step.finish(flatBufferViews, 0, reports.integersOfRank0());
+    step.finish(flatBufferViews, 0, null);
   }
 
   /**

@@ -24,7 +24,6 @@ import org.bytedeco.pytorch.Context;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.IValue;
 import org.bytedeco.pytorch.NoGradGuard;
-import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
@@ -407,29 +406,23 @@ final class TorchEngine implements Engine {
   private void trainOverlapped(
       Batch batch, int[] parts, Replication group, OverlappedReducer reducer, Tensor x, Tensor y) {
     ShardBuffers.Step step = buffers.begin();
-    StepReports reports = group.reports();
     int part = group.mine().from();
+    int all = parts[parts.length - 1];
     Tensor partLoss = null;
     try {
       reducer.beforeForward();
-      partLoss =
-          forward(batch, part, x, y, batch.samples(), parts[parts.length - 1], reports.part(0));
-      step.keepIntegers();
-      ReplicaGroup.Pending told;
+      partLoss = forward(batch, part, x, y, batch.samples(), all, reducer.part());
       ReplicaGroup.Pending sent;
       try (NoGradGuard none = new NoGradGuard()) {
-        reports.fill(batch.step(), step.integersOfFirstShard());
-        told = group.sendReports();
         sent = group.broadcastBuffers();
       }
-      // The sum over the batch's samples is the average of so many times the parts.
-      reducer.backward(partLoss.mul(new Scalar((double) group.size())));
-      told.await();
+      reducer.backward(partLoss);
       if (sent != null) {
         sent.await();
       }
     } catch (RuntimeException e) {
       gradientSlots.forEach(Tensor::reset);
+      reducer.forget();
       RuntimeException told = group.group().told("backward pass", e);
       if (told instanceof GroupBrokenException) {
         try (NoGradGuard none = new NoGradGuard()) {
@@ -446,7 +439,7 @@ final class TorchEngine implements Engine {
       optimizer.apply(gradients.apply());
       gradientSlots.forEach(Tensor::reset);
       group.writeBuffers(step);
-      reports.addTo(sums, parts, batch.step());
+      reducer.addTo(sums, all);
     }
   }
 
