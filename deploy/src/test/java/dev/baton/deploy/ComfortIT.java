@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import dev.baton.deploy.LocalCluster.Output;
+import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -49,10 +50,12 @@ class ComfortIT {
     cluster.close();
   }
 
-  private static void await(String what, Callable<Boolean> condition) throws Exception {
+  private static void await(Callable<String> what, Callable<Boolean> condition) throws Exception {
     long end = System.nanoTime() + Duration.ofMinutes(2).toNanos();
     while (!condition.call()) {
-      assertThat(System.nanoTime()).as(what).isLessThan(end);
+      if (System.nanoTime() > end) {
+        throw new AssertionError(what.call());
+      }
       Thread.sleep(100);
     }
   }
@@ -102,6 +105,51 @@ class ComfortIT {
             """);
   }
 
+  /** With real keys in a real terminal: zsh completes nowhere else. */
+  @Test
+  void tabCompletesInZsh() throws Exception {
+    for (String tool : List.of("/usr/bin/zsh", "/usr/bin/script")) {
+      assumeTrue(Files.isExecutable(Path.of(tool)), "there is no " + tool);
+    }
+    Path script = dir.resolve("completion.zsh");
+    Files.writeString(script, cluster.baton("completion", "zsh").orFail() + "\n");
+    Path seen = dir.resolve("zsh.seen");
+    ProcessBuilder builder =
+        new ProcessBuilder("/usr/bin/script", "-qefc", "exec /usr/bin/zsh -fi", "/dev/null")
+            .redirectErrorStream(true)
+            .redirectOutput(seen.toFile());
+    // For what compinit keeps.
+    builder.environment().put("ZDOTDIR", dir.toString());
+    Process zsh = builder.start();
+    try (OutputStream keyboard = zsh.getOutputStream()) {
+      type(keyboard, "baton() { print -r -- \"ran: $*.\"; }; source <(cat " + script + ")\n");
+      String[][] keysAndVerbs = {
+        {"sub", "submit"},
+        {"coordinator --li", "coordinator --listen"},
+        {"worker --work", "worker --work-dir"},
+        {"doctor --data", "doctor --data-dir"},
+        {"bench tr", "bench train"},
+        {"dataset pu", "dataset push"},
+        {"jobs --output js", "jobs --output json"},
+      };
+      for (String[] pair : keysAndVerbs) {
+        type(keyboard, "baton " + pair[0] + "\t\n");
+        await(
+            () -> pair[1] + ": " + text(seen), () -> text(seen).contains("ran: " + pair[1] + "."));
+      }
+      type(keyboard, "exit\n");
+      assertThat(zsh.waitFor(1, TimeUnit.MINUTES)).as(text(seen)).isTrue();
+    } finally {
+      zsh.destroyForcibly();
+    }
+    assertThat(zsh.exitValue()).as(text(seen)).isZero();
+  }
+
+  private static void type(OutputStream keyboard, String keys) throws IOException {
+    keyboard.write(keys.getBytes(StandardCharsets.UTF_8));
+    keyboard.flush();
+  }
+
   @Test
   void eventsFollowAJobToItsEnd() throws Exception {
     String job = cluster.submit(JOB.formatted(50));
@@ -139,7 +187,7 @@ class ComfortIT {
     assumeTrue(Files.isExecutable(Path.of("/usr/bin/script")), "there is no /usr/bin/script");
     String job = cluster.submit(JOB.formatted(100_000_000));
     try {
-      await("runs", () -> cluster.baton("top", "--once").orFail().contains("RUNNING"));
+      await(() -> "runs", () -> cluster.baton("top", "--once").orFail().contains("RUNNING"));
       String once = cluster.baton("top").orFail();
       assertThat(once).contains(job, "comfortable", "first", "ACTIVE", "1 running");
       assertThat(once).as("in a pipe").doesNotContain("\u001b");
@@ -160,7 +208,7 @@ class ComfortIT {
               .redirectOutput(seen.toFile())
               .start();
       try (OutputStream keyboard = process.getOutputStream()) {
-        await("drawn", () -> text(seen).split("\u001b\\[H", -1).length > 4);
+        await(() -> "drawn: " + text(seen), () -> text(seen).split("\u001b\\[H", -1).length > 4);
         keyboard.write(CONTROL_C);
         keyboard.flush();
         assertThat(process.waitFor(60, TimeUnit.SECONDS)).as(text(seen)).isTrue();
