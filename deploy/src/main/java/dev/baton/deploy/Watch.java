@@ -2,9 +2,11 @@ package dev.baton.deploy;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.BufferedReader;
+import java.io.File;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -25,12 +27,18 @@ final class Watch implements AutoCloseable {
   }
 
   static Watch of(LocalCluster cluster, String job) throws IOException {
-    Process process =
-        cluster
-            .client("watch", job, "-o", "json")
-            .redirectError(
-                ProcessBuilder.Redirect.appendTo(cluster.dir().resolve("watch.err").toFile()))
-            .start();
+    return of(cluster.client("watch", job, "-o", "json"), cluster.dir(), job);
+  }
+
+  /**
+   * As above, of any coordinator.
+   *
+   * @param call the client's, with that verb
+   * @param dir for {@code watch.err}
+   */
+  static Watch of(ProcessBuilder call, Path dir, String job) throws IOException {
+    File err = dir.resolve("watch.err").toFile();
+    Process process = call.redirectError(ProcessBuilder.Redirect.appendTo(err)).start();
     Watch watch = new Watch(process, job);
     Thread reader = new Thread(watch::read, "watch " + job);
     reader.setDaemon(true);
@@ -98,6 +106,15 @@ final class Watch implements AutoCloseable {
   /** Waits for a step at or beyond a number, behind a mark. */
   JsonNode awaitStep(int mark, long step, Duration limit) throws IOException, InterruptedException {
     return await(mark, limit, e -> isStep(e) && e.get("step").asLong() >= step);
+  }
+
+  /** Waits for a step of so many replicas, behind a mark; the names of their workers, by rank. */
+  List<String> awaitReplicas(int mark, int replicas, Duration limit)
+      throws IOException, InterruptedException {
+    JsonNode step = await(mark, limit, e -> isStep(e) && e.get("workers").size() == replicas);
+    List<String> workers = new ArrayList<>();
+    step.get("workers").forEach(name -> workers.add(name.asText()));
+    return workers;
   }
 
   static boolean isStep(JsonNode event) {

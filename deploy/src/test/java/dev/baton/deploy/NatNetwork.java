@@ -13,7 +13,7 @@ import java.util.List;
  * there is no nft to do that, the server is given routes to the homes, and they have none to each
  * other. Needs root.
  */
-final class NatNetwork implements AutoCloseable {
+final class NatNetwork implements NamespaceCluster.Network, AutoCloseable {
   /** The server's address; RFC 5737 gave the network to nobody. */
   static final String SERVER = "198.51.100.1";
 
@@ -67,8 +67,9 @@ final class NatNetwork implements AutoCloseable {
     return translated;
   }
 
-  /** A command line that runs in a place: server, home1 or home2. */
-  List<String> at(String place, List<String> command) {
+  /** Places: server, home1 and home2. */
+  @Override
+  public List<String> at(String place, List<String> command) {
     return namespaces.at(place, command);
   }
 

@@ -11,7 +11,7 @@ import java.util.List;
  * A private network in network namespaces: hosts on one switch, whose cables can be pulled. Needs
  * root.
  */
-final class PrivateNetwork implements AutoCloseable {
+final class PrivateNetwork implements NamespaceCluster.Network, AutoCloseable {
   /** The switch has an address too: the server's. */
   static final String SERVER = "10.78.0.1";
 
@@ -65,8 +65,9 @@ final class PrivateNetwork implements AutoCloseable {
     return "port" + host;
   }
 
-  /** A command line that runs in a place: server, or a host by its {@link #name}. */
-  List<String> at(String place, List<String> command) {
+  /** Places: server, and each host by its {@link #name}. */
+  @Override
+  public List<String> at(String place, List<String> command) {
     return namespaces.at(place, command);
   }
 
