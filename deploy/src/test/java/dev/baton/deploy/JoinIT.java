@@ -3,7 +3,6 @@ package dev.baton.deploy;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.nio.charset.StandardCharsets;
@@ -37,19 +36,6 @@ class JoinIT {
   private static final long MEGABITS = Long.getLong("baton.test.megabits", 200);
 
   private static final Duration LIMIT = Duration.ofMinutes(3);
-  private static final String JOB =
-      """
-      name: join
-      model: {builtin: {name: linear, in_features: 2, out_features: 1}}
-      data: {train: {synthetic: {regression: {samples: 1000}}}}
-      training:
-        epochs: 1000000
-        batch_size: 100
-        optimizer: {adam: {lr: 0.1}}
-        loss: mse
-        seed: 7
-      checkpoint: {interval: 1s}
-      """;
 
   /** All that the line and the launcher need; Java is none of them. */
   private static final List<String> TOOLS =
@@ -111,15 +97,7 @@ class JoinIT {
 
   @AfterEach
   void stop() throws Exception {
-    Path pid = home.resolve("baton-worker/worker.pid");
-    if (Files.exists(pid)) {
-      ProcessHandle.of(Long.parseLong(Files.readString(pid).strip()))
-          .ifPresent(
-              worker -> {
-                worker.descendants().forEach(ProcessHandle::destroyForcibly);
-                worker.destroyForcibly();
-              });
-    }
+    JoinLine.kill(home);
     clusters.forEach(LocalCluster::close);
     for (String tool : TOOLS) {
       Files.delete(tools.resolve(tool)); // JUnit would warn of each.
@@ -138,15 +116,6 @@ class JoinIT {
             dir.resolve("cluster" + clusters.size()), "127.0.0.1", args.toArray(new String[0]));
     clusters.add(cluster);
     return cluster;
-  }
-
-  /** The line to paste. */
-  private static String line(LocalCluster cluster) throws Exception {
-    JsonNode made =
-        LocalCluster.JSON.readTree(
-            cluster.baton("token", "create", "--role", "worker", "-o", "json").orFail());
-    assertThat(made.get("join").asText()).endsWith(made.get("token").asText());
-    return made.get("join").asText();
   }
 
   private record Pasted(int exit, String output) {
@@ -183,7 +152,7 @@ class JoinIT {
   /** Pastes while a job waits; seconds to its first step. */
   private double secondsToFirstStep(LocalCluster cluster, String line, String... environment)
       throws Exception {
-    String job = cluster.submit(JOB);
+    String job = cluster.submit(JoinLine.JOB);
     try (Watch watch = Watch.of(cluster, job)) {
       long pasted = System.nanoTime();
       Pasted joined = paste(line, environment);
@@ -238,7 +207,7 @@ class JoinIT {
     }
     LocalCluster cluster = coordinator(releases);
     List<String> before = strayFiles();
-    String line = line(cluster);
+    String line = JoinLine.of(cluster);
 
     Pasted damaged = paste(line);
     assertThat(damaged.exit()).isEqualTo(1);
@@ -252,11 +221,11 @@ class JoinIT {
     // The target is 20 s, on a machine that does nothing else.
     assertThat(seconds).isLessThan(60);
 
-    Path work = home.resolve("baton-worker");
+    Path work = JoinLine.work(home);
     assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(work.resolve("token"))))
         .isEqualTo("rw-------");
     String token = line.substring(line.lastIndexOf(' ') + 1);
-    long pid = Long.parseLong(Files.readString(work.resolve("worker.pid")).strip());
+    long pid = JoinLine.pid(home);
     assertThat(Files.readString(Path.of("/proc/" + pid + "/cmdline"))).doesNotContain(token);
 
     Pasted again = paste(line);
@@ -264,7 +233,7 @@ class JoinIT {
     assertThat(again.said()).last().asString().contains("runs already (pid " + pid + ")");
 
     // A token that nobody made: the worker that runs is stopped, the new one is refused.
-    Pasted refused = paste(line.replaceFirst("(baton_[0-9a-f]{8}_).{8}", "$1AAAAAAAA"));
+    Pasted refused = paste(JoinLine.unknown(line));
     assertThat(refused.exit()).as(refused.output()).isEqualTo(1);
     assertThat(refused.said()).last().asString().contains("the worker ended: ", "token");
     assertThat(refused.output()).contains("hands its jobs over").doesNotContain("Exception");
@@ -284,7 +253,7 @@ class JoinIT {
     try (ConnectProxy proxy =
         new ConnectProxy(
             "coordinator.invalid", "me:p@ss", MEGABITS * 1_000_000 / 8, size * 2 / 3)) {
-      String line = line(cluster);
+      String line = JoinLine.of(cluster);
       assertThat(line).contains("https://coordinator.invalid:", "--pinnedpubkey sha256//");
       String proxyUrl = "HTTPS_PROXY=http://me:p%40ss@127.0.0.1:" + proxy.port();
       double seconds = secondsToFirstStep(cluster, line, proxyUrl);
@@ -303,7 +272,7 @@ class JoinIT {
   @Test
   void aWrongFingerprintGetsNoTokenAndNoWorker() throws Exception {
     LocalCluster cluster = coordinator(archives, "--tls");
-    String line = line(cluster);
+    String line = JoinLine.of(cluster);
     String pin = line.replaceFirst(".*\\.([A-Za-z0-9_-]{43})\\..*", "$1");
     String other = "A".repeat(43);
 

@@ -3,10 +3,12 @@
 Usage: run_notebook.py NOTEBOOK CELL=REGEX...
 
 A cell that is named is stopped, as by the button beside it, when it has said REGEX. Prints one line of JSON for each
-cell: {"id", "status": "ok" | "error" | "stopped", "output"}; ends at the first error, as "Run all" does.
+cell: {"id", "status": "ok" | "error" | "stopped", "output"}; ends at the first error, as "Run all" does. The status of a
+cell that does not end says why.
 """
 
 import json
+import queue
 import re
 import signal
 import sys
@@ -16,6 +18,7 @@ import nbformat
 from jupyter_client.manager import start_new_kernel
 
 LIMIT_S = 180
+PRESS_AGAIN_S = 5
 
 
 def text(message):
@@ -28,24 +31,33 @@ def text(message):
 
 
 def run(manager, client, cell, stop):
-    output, stopped = "", False
+    output, pressed = "", None
     request = client.execute(cell.source, store_history=True)
     end = time.monotonic() + LIMIT_S
-    while True:
-        message = client.get_iopub_msg(timeout=max(0.1, end - time.monotonic()))
+    state = "busy"
+    while state != "idle":
+        now = time.monotonic()
+        if now > end or not manager.is_alive():
+            why = f"no end after {LIMIT_S} s" if now > end else "the kernel died"
+            return {"id": cell.id, "status": why, "output": output}
+        # Whoever sees nothing happen presses again.
+        if pressed and now > pressed + PRESS_AGAIN_S or not pressed and stop and stop.search(output):
+            manager.interrupt_kernel()
+            pressed = now
+        try:
+            message = client.get_iopub_msg(timeout=1)
+        except queue.Empty:
+            continue
         if message["parent_header"].get("msg_id") != request:
             continue
         output += text(message)
-        if stop and not stopped and stop.search(output):
-            manager.interrupt_kernel()
-            stopped = True
-        if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
-            break
+        if message["msg_type"] == "status":
+            state = message["content"]["execution_state"]
     reply = client.get_shell_msg(timeout=LIMIT_S)
     while reply["parent_header"].get("msg_id") != request:
         reply = client.get_shell_msg(timeout=LIMIT_S)
     status = reply["content"]["status"]
-    return {"id": cell.id, "status": "stopped" if stopped else status, "output": output}
+    return {"id": cell.id, "status": "stopped" if pressed else status, "output": output}
 
 
 def main():
@@ -62,7 +74,7 @@ def main():
             stop = stops.get(cell.id)
             result = run(manager, client, cell, re.compile(stop) if stop else None)
             print(json.dumps(result), flush=True)
-            if result["status"] == "error":
+            if result["status"] not in ("ok", "stopped"):
                 break
     finally:
         client.stop_channels()
