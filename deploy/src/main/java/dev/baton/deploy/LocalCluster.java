@@ -176,6 +176,18 @@ final class LocalCluster implements AutoCloseable {
     return worker;
   }
 
+  /** So many workers that run: those that still do, and new ones. Any others are ended. */
+  List<Daemon> haveWorkers(int count) throws IOException, InterruptedException {
+    List<Daemon> running = new ArrayList<>(workers.stream().filter(Daemon::isAlive).toList());
+    while (running.size() > count) {
+      running.remove(count).close();
+    }
+    while (running.size() < count) {
+      running.add(startWorker("worker-" + (workers.size() + 1)));
+    }
+    return running;
+  }
+
   /** A worker that was started here, by its name. */
   Daemon worker(String name) {
     return workers.stream().filter(w -> w.name().equals(name)).findFirst().orElseThrow();

@@ -3,19 +3,14 @@ package dev.baton.deploy;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
-import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
@@ -23,91 +18,54 @@ import org.junit.jupiter.api.io.TempDir;
  * each the weights are those of one replica alone, undisturbed, and the losses too.
  */
 class GangIT {
-  private static final Duration LIMIT = Duration.ofMinutes(4);
+  private static final Duration LIMIT = DigitsJob.LIMIT;
+
+  /** So that whoever falls back to a checkpoint is found out. */
+  private static final Duration NO_CHECKPOINT = Duration.ofHours(1);
+
+  private static final Duration CHECKPOINTS = Duration.ofMillis(500);
 
   @TempDir static Path shared;
-  private static String weights;
-  private static String metrics;
+  private static LocalCluster cluster;
 
-  @TempDir Path dir;
-  private LocalCluster cluster;
+  /** Lasts for one change of the gang. */
+  private static DigitsJob brief;
 
-  /** Dropout, four shards; few checkpoints, so that whoever falls back to one is found out. */
-  private static String job(int min, int max, int epochs) {
-    return """
-        name: gang
-        model: {builtin: {name: mnist-cnn, num_classes: 10}}
-        data:
-          train: {dataset: digits, split: train}
-          eval: {dataset: digits, split: test}
-          transforms: [{normalize: {mean: [0.2], std: [0.3]}}]
-        training:
-          epochs: %d
-          batch_size: 32
-          optimizer: {sgd: {lr: 0.02, momentum: 0.9}}
-          loss: cross_entropy
-          seed: 3
-          log_every: 10
-        replicas: {min: %d, max: %d, shards: 4}
-        checkpoint: {interval: 1h}
-        """
-        .formatted(epochs, min, max);
-  }
+  /** Lasts for several, each with a replica that comes. */
+  private static DigitsJob lasting;
 
-  private static String job() {
-    return job(1, 4, 60);
-  }
+  /** The one that trains; empty where it came to its end. */
+  private String job = "";
 
   @BeforeAll
   static void trainAlone() throws Exception {
-    DrawDigits.write(shared.resolve("digits"), 1_000, 300, 5);
-    try (LocalCluster cluster = clusterWithDigits(shared.resolve("alone"))) {
-      cluster.startWorker("alone");
-      String job = cluster.submit(job(1, 1, 60));
-      JsonNode end = cluster.await(job, LIMIT);
-      assertThat(end.get("state").asText()).as("%s", end).isEqualTo("SUCCEEDED");
-      weights = end.at("/result/weights_sha256").asText();
-      metrics = lossesAndAccuracies(cluster, job);
-    }
+    cluster = LocalCluster.start(shared.resolve("cluster"));
+    brief = DigitsJob.train(cluster, 30, 4);
+    lasting = DigitsJob.train(cluster, 60, 4);
   }
 
-  private static LocalCluster clusterWithDigits(Path dir) throws Exception {
-    LocalCluster cluster = LocalCluster.start(dir);
-    cluster
-        .baton("dataset", "push", "digits", shared.resolve("digits").toString(), "--format", "idx")
-        .orFail();
-    return cluster;
-  }
-
-  private static String lossesAndAccuracies(LocalCluster cluster, String job) throws Exception {
-    StringBuilder lines = new StringBuilder();
-    for (JsonNode point :
-        LocalCluster.JSON.readTree(cluster.baton("metrics", job, "-o", "json").orFail())) {
-      String series = point.get("series").asText();
-      if (series.endsWith("loss") || series.endsWith("accuracy")) {
-        lines.append(series).append(' ').append(point.get("step")).append(' ');
-        lines.append(point.get("value")).append('\n');
-      }
-    }
-    return lines.toString();
-  }
-
-  @BeforeEach
-  void start() throws Exception {
-    cluster = clusterWithDigits(dir.resolve("cluster"));
-  }
-
-  @AfterEach
-  void stop() {
+  @AfterAll
+  static void stop() {
     cluster.close();
   }
 
-  private JsonNode expectSameEnd(String job) throws Exception {
-    JsonNode end = cluster.await(job, LIMIT);
-    assertThat(end.get("state").asText()).as("%s", end).isEqualTo("SUCCEEDED");
-    assertThat(end.at("/result/weights_sha256").asText()).as("%s", end).isEqualTo(weights);
-    assertThat(lossesAndAccuracies(cluster, job)).isEqualTo(metrics);
-    // No attempt began before the end of the one that it followed: nobody fell back.
+  @AfterEach
+  void leaveNothing() throws Exception {
+    if (!job.isEmpty()) {
+      cluster.baton("cancel", job);
+      cluster.haveWorkers(0);
+    }
+  }
+
+  private JsonNode expectSameEnd(DigitsJob digits) throws Exception {
+    JsonNode end = digits.expectSameEnd(cluster, job);
+    job = "";
+    return end;
+  }
+
+  /** No attempt began before the end of the one that it followed: nobody fell back. */
+  private JsonNode expectNoStepTwice(DigitsJob digits) throws Exception {
+    JsonNode end = expectSameEnd(digits);
     JsonNode attempts = end.get("attempts");
     for (int i = 1; i < attempts.size(); i++) {
       long last = attempts.get(i - 1).get("last_step").asLong(0);
@@ -119,156 +77,111 @@ class GangIT {
     return end;
   }
 
-  /** Waits for a step of so many replicas; the names of their workers, by rank. */
-  private static List<String> awaitReplicas(Watch watch, int mark, int replicas) throws Exception {
-    JsonNode event =
-        watch.await(mark, LIMIT, e -> Watch.isStep(e) && e.get("workers").size() == replicas);
-    List<String> workers = new ArrayList<>();
-    event.get("workers").forEach(name -> workers.add(name.asText()));
-    return workers;
-  }
-
-  private static ProcessHandle trainerAtWork(Daemon worker) {
-    // The spare has used little; the one at work is the one that has used most.
-    return worker.children().stream()
-        .max(Comparator.comparing(p -> p.info().totalCpuDuration().orElse(Duration.ZERO)))
-        .orElseThrow();
-  }
-
   /** Seconds until the first step that so many replicas make after a mark. */
   private static double secondsToStep(Watch watch, int mark, int replicas) throws Exception {
     long begin = System.nanoTime();
-    awaitReplicas(watch, mark, replicas);
+    watch.awaitReplicas(mark, replicas, LIMIT);
     return (System.nanoTime() - begin) / 1e9;
   }
 
   @Test
   void everyRankLosesItsTrainerInTurn() throws Exception {
-    for (int i = 0; i < 4; i++) {
-      cluster.startWorker("w" + i);
-    }
-    String job = cluster.submit(job());
+    cluster.haveWorkers(4);
+    job = lasting.submit(cluster, 1, 4, NO_CHECKPOINT);
     try (Watch watch = Watch.of(cluster, job)) {
       for (int rank = 0; rank < 4; rank++) {
-        List<String> workers = awaitReplicas(watch, watch.mark(), 4);
+        List<String> workers = watch.awaitReplicas(watch.mark(), 4, LIMIT);
         Daemon worker = cluster.worker(workers.get(rank));
         int mark = watch.mark();
-        trainerAtWork(worker).destroyForcibly();
+        Trainers.atWork(worker).destroyForcibly();
         System.out.printf(
             "trainer of rank %d killed: the others step after %.2f s%n",
             rank, secondsToStep(watch, mark, 3));
       }
     }
-    JsonNode end = expectSameEnd(job);
+    JsonNode end = expectNoStepTwice(lasting);
     assertThat(end.get("attempts").size()).isGreaterThan(8);
   }
 
-  @EnabledIfSystemProperty(named = "baton.test.long", matches = "true")
   @Test
   void everyRankLosesItsWorkerInTurn() throws Exception {
-    for (int i = 0; i < 3; i++) {
-      cluster.startWorker("w" + i);
-    }
-    String job = cluster.submit(job(2, 3, 60));
+    cluster.haveWorkers(3);
+    job = lasting.submit(cluster, 2, 3, NO_CHECKPOINT);
     try (Watch watch = Watch.of(cluster, job)) {
       for (int rank = 0; rank < 3; rank++) {
-        List<String> workers = awaitReplicas(watch, watch.mark(), 3);
+        List<String> workers = watch.awaitReplicas(watch.mark(), 3, LIMIT);
         int mark = watch.mark();
         cluster.worker(workers.get(rank)).kill();
         System.out.printf(
             "worker of rank %d killed: the others step after %.2f s%n",
             rank, secondsToStep(watch, mark, 2));
-        Daemon joiner = cluster.startWorker("w" + (3 + rank));
+        cluster.haveWorkers(3);
         System.out.printf(
-            "%s is ready: it steps after %.2f s%n",
-            joiner.name(), secondsToStep(watch, watch.mark(), 3));
+            "another one is ready: it steps after %.2f s%n", secondsToStep(watch, watch.mark(), 3));
       }
     }
-    expectSameEnd(job);
+    expectNoStepTwice(lasting);
   }
 
   @Test
   void oneFourTwoThreeOne() throws Exception {
-    cluster.startWorker("w0");
-    String job = cluster.submit(job());
+    cluster.haveWorkers(1);
+    job = lasting.submit(cluster, 1, 4, NO_CHECKPOINT);
     try (Watch watch = Watch.of(cluster, job)) {
-      awaitReplicas(watch, 0, 1);
-      for (int i = 1; i < 4; i++) {
-        cluster.startWorker("w" + i);
-      }
-      List<String> four = awaitReplicas(watch, watch.mark(), 4);
+      watch.awaitReplicas(0, 1, LIMIT);
+      cluster.haveWorkers(4);
+      List<String> four = watch.awaitReplicas(watch.mark(), 4, LIMIT);
       int mark = watch.mark();
       cluster.worker(four.get(0)).kill();
       cluster.worker(four.get(2)).kill();
-      List<String> two = awaitReplicas(watch, mark, 2);
+      List<String> two = watch.awaitReplicas(mark, 2, LIMIT);
       mark = watch.mark();
-      cluster.startWorker("w4");
-      List<String> three = awaitReplicas(watch, mark, 3);
-      assertThat(three).containsAll(two).contains("w4");
+      String joiner = cluster.haveWorkers(3).get(2).name();
+      List<String> three = watch.awaitReplicas(mark, 3, LIMIT);
+      assertThat(three).containsAll(two).contains(joiner);
       // Two leave with notice.
       mark = watch.mark();
-      assertThat(cluster.worker(three.get(0)).terminate(Duration.ofSeconds(30))).isZero();
-      assertThat(cluster.worker(three.get(1)).terminate(Duration.ofSeconds(30))).isZero();
-      assertThat(awaitReplicas(watch, mark, 1)).containsExactly("w4");
+      for (String leaver : two) {
+        assertThat(cluster.worker(leaver).terminate(Duration.ofSeconds(30))).isZero();
+      }
+      assertThat(watch.awaitReplicas(mark, 1, LIMIT)).containsExactly(joiner);
     }
-    expectSameEnd(job);
+    expectNoStepTwice(lasting);
   }
 
-  @EnabledIfSystemProperty(named = "baton.test.long", matches = "true")
   @Test
   void rankZeroKilledWhileItStoresACheckpoint() throws Exception {
-    for (int i = 0; i < 3; i++) {
-      cluster.startWorker("w" + i);
-    }
-    String job = cluster.submit(job(1, 3, 60).replace("interval: 1h", "interval: 500ms"));
+    cluster.haveWorkers(3);
+    job = brief.submit(cluster, 1, 3, CHECKPOINTS);
     try (Watch watch = Watch.of(cluster, job)) {
-      List<String> workers = awaitReplicas(watch, 0, 3);
-      Daemon zero = cluster.worker(workers.get(0));
-      awaitSnapshot(zero);
+      Daemon zero = cluster.worker(watch.awaitReplicas(0, 3, LIMIT).get(0));
+      Trainers.awaitSnapshot(cluster, zero);
       int mark = watch.mark();
       zero.kill();
-      awaitReplicas(watch, mark, 2);
+      watch.awaitReplicas(mark, 2, LIMIT);
     }
-    expectSameEnd(job);
-  }
-
-  /** Waits until the worker has a snapshot on its disk that is not committed yet. */
-  private void awaitSnapshot(Daemon worker) throws Exception {
-    Path attempts = cluster.dir().resolve(worker.name());
-    long end = System.nanoTime() + LIMIT.toNanos();
-    while (System.nanoTime() < end) {
-      try (Stream<Path> files = Files.walk(attempts)) {
-        if (files.anyMatch(f -> f.toString().contains("/attempt/checkpoint-"))) {
-          return;
-        }
-      } catch (java.io.UncheckedIOException e) {
-        // A folder went while we walked; look again.
-      }
-      Thread.onSpinWait();
-    }
-    throw new AssertionError("no snapshot in " + attempts);
+    expectNoStepTwice(brief);
   }
 
   @Test
   void twoRanksOnOneWorker() throws Exception {
-    cluster.startWorker("both", "--slots", "2");
-    String job = cluster.submit(job(2, 2, 60));
-    try (Watch watch = Watch.of(cluster, job)) {
-      assertThat(awaitReplicas(watch, 0, 2)).containsExactly("both", "both");
+    cluster.haveWorkers(0);
+    try (Daemon both = cluster.startWorker("both", "--slots", "2")) {
+      job = brief.submit(cluster, 2, 2, NO_CHECKPOINT);
+      try (Watch watch = Watch.of(cluster, job)) {
+        assertThat(watch.awaitReplicas(0, 2, LIMIT)).containsExactly(both.name(), both.name());
+      }
+      expectNoStepTwice(brief);
     }
-    expectSameEnd(job);
   }
 
-  @EnabledIfSystemProperty(named = "baton.test.long", matches = "true")
   @Test
   void aReplicaThatIsTenTimesSlowerIsNamedAndKept() throws Exception {
-    for (int i = 0; i < 2; i++) {
-      cluster.startWorker("w" + i);
-    }
-    String job = cluster.submit(job(2, 2, 60));
+    cluster.haveWorkers(2);
+    job = brief.submit(cluster, 2, 2, NO_CHECKPOINT);
     try (Watch watch = Watch.of(cluster, job)) {
-      List<String> workers = awaitReplicas(watch, 0, 2);
-      ProcessHandle slow = trainerAtWork(cluster.worker(workers.get(1)));
+      List<String> workers = watch.awaitReplicas(0, 2, LIMIT);
+      ProcessHandle slow = Trainers.atWork(cluster.worker(workers.get(1)));
       JsonNode named = cluster.show(job).get("progress");
       for (int i = 0; i < 100; i++) {
         Daemon.signal("STOP", slow.pid());
@@ -283,34 +196,28 @@ class GangIT {
       assertThat(named.path("slowest_rank").asInt(-1)).as("%s", named).isEqualTo(1);
       assertThat(named.path("replicas")).hasSize(2);
     }
-    assertThat(expectSameEnd(job).get("attempts")).as("slow is not dead").hasSize(1);
+    assertThat(expectNoStepTwice(brief).get("attempts")).as("slow is not dead").hasSize(1);
   }
 
-  @EnabledIfSystemProperty(named = "baton.test.long", matches = "true")
   @Test
   void coordinatorRestartsUnderAGang() throws Exception {
-    for (int i = 0; i < 3; i++) {
-      cluster.startWorker("w" + i);
-    }
-    String job = cluster.submit(job(1, 3, 60));
+    cluster.haveWorkers(3);
+    job = brief.submit(cluster, 1, 3, NO_CHECKPOINT);
     try (Watch watch = Watch.of(cluster, job)) {
-      awaitReplicas(watch, 0, 3);
+      watch.awaitReplicas(0, 3, LIMIT);
       cluster.coordinator().kill();
       TimeUnit.SECONDS.sleep(5);
       cluster.restartCoordinator();
     }
-    assertThat(expectSameEnd(job).get("attempts")).as("no group changes").hasSize(1);
+    assertThat(expectNoStepTwice(brief).get("attempts")).as("no group changes").hasSize(1);
   }
 
-  @EnabledIfSystemProperty(named = "baton.test.long", matches = "true")
   @Test
   void aGangThatLosesTooManyFallsBackToItsCheckpoint() throws Exception {
-    for (int i = 0; i < 2; i++) {
-      cluster.startWorker("w" + i);
-    }
-    String job = cluster.submit(job(2, 2, 60).replace("interval: 1h", "interval: 500ms"));
+    cluster.haveWorkers(2);
+    job = brief.submit(cluster, 2, 2, CHECKPOINTS);
     try (Watch watch = Watch.of(cluster, job)) {
-      List<String> workers = awaitReplicas(watch, 0, 2);
+      List<String> workers = watch.awaitReplicas(0, 2, LIMIT);
       watch.await(watch.mark(), LIMIT, Watch::isCheckpoint);
       cluster.worker(workers.get(1)).kill();
       String why = "";
@@ -320,10 +227,8 @@ class GangIT {
         TimeUnit.MILLISECONDS.sleep(300);
       }
       assertThat(why).contains("2 replicas");
-      cluster.startWorker("w2");
+      cluster.haveWorkers(2);
     }
-    JsonNode end = cluster.await(job, LIMIT);
-    assertThat(end.at("/result/weights_sha256").asText()).as("%s", end).isEqualTo(weights);
-    assertThat(lossesAndAccuracies(cluster, job)).isEqualTo(metrics);
+    expectSameEnd(brief);
   }
 }
