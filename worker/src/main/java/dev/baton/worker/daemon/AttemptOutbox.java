@@ -190,7 +190,7 @@ final class AttemptOutbox {
       try {
         return commit(snapshot.get());
       } finally {
-        delete(snapshot.get().file());
+        drop(snapshot.get());
       }
     }
     if (end != null) {
@@ -418,7 +418,14 @@ final class AttemptOutbox {
     synchronized (this) {
       waiting = snapshots.take();
     }
-    waiting.ifPresent(snapshot -> delete(snapshot.file()));
+    waiting.ifPresent(this::drop);
+  }
+
+  // A last one may have to be committed under the lease that follows.
+  private void drop(Snapshot snapshot) {
+    if (!snapshot.stopped()) {
+      delete(snapshot.file());
+    }
   }
 
   private synchronized String reason() {

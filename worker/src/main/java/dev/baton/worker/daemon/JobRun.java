@@ -38,9 +38,11 @@ import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -135,6 +137,15 @@ final class JobRun implements TrainerProcess.Listener {
   private boolean trained;
   private long logFrom;
   private @Nullable TrainerFailed failure;
+  private @Nullable TrainerGroupFormed formed;
+  private @Nullable LastWord lastWord;
+
+  /**
+   * What an attempt whose trainer has ended has to tell the coordinator.
+   *
+   * @param ofRankZero whether it stores something, which rank 0 alone may
+   */
+  private record LastWord(boolean ofRankZero, Consumer<Attempt> tell) {}
 
   JobRun(Context context, Owner owner, Assignment assignment, TrainerSetting setting, Path dir) {
     this.context = context;
@@ -212,18 +223,18 @@ final class JobRun implements TrainerProcess.Listener {
   }
 
   /**
-   * A lease follows the one that it has: the trainer goes on under it, with its state.
+   * A lease follows the one that it has: the trainer goes on under it, with its state. Where it has
+   * ended, what that has to tell is told under it.
    *
-   * @return false where there is no trainer that could
+   * @return false where neither is possible
    */
   boolean carryOn(HeldLease next, Assignment offered) {
     Attempt before = attempt;
+    LastWord last = lastWord;
     if (before == null
-        || before.stopped()
-        || failure != null
-        || state == State.ENDING
         || state == State.OVER
-        || offered.getGroup().isEmpty()) {
+        || offered.getGroup().isEmpty()
+        || (last != null && last.ofRankZero() && next.ref().getRank() > 0)) {
       return false;
     }
     Optional<Long> shipped = before.close();
@@ -235,7 +246,12 @@ final class JobRun implements TrainerProcess.Listener {
     }
     Attempt now = newAttempt(next, offered, true);
     attempt = now;
-    if (state != State.PREPARING) {
+    if (last != null) {
+      log.info("{}: told again what term {} ended with", next, before.lease().ref().getTerm());
+      before.handOverReason().ifPresent(now::handOver);
+      now.beginsAt(before.lastStep());
+      last.tell().accept(now);
+    } else if (state != State.PREPARING && failure == null) {
       state = State.JOINING;
       // Where the group has grown nobody is lost, and the step that is under way counts.
       join(now, now.worldSize() <= before.worldSize());
@@ -463,6 +479,7 @@ final class JobRun implements TrainerProcess.Listener {
       return;
     }
     state = State.TRAINING;
+    formed = what;
     mine.beginsAt(what.getStep());
     watchdog.restart();
     if (mine.rank() == 0) {
@@ -531,9 +548,17 @@ final class JobRun implements TrainerProcess.Listener {
   private void onSnapshot(SnapshotWritten what) {
     Attempt mine = attempt;
     Path file = Path.of(what.getFile());
-    if (mine != null
-        && mine.snapshot(
-            new Snapshot(what.getStep(), file, what.getPointsList(), what.getStopped()))) {
+    Snapshot snapshot = new Snapshot(what.getStep(), file, what.getPointsList(), what.getStopped());
+    if (mine != null && mine.snapshot(snapshot)) {
+      if (snapshot.stopped()) {
+        lastWord =
+            new LastWord(
+                true,
+                next -> {
+                  beginAfterTheEnd(next, snapshot.step());
+                  var unused = next.snapshot(snapshot);
+                });
+      }
       return;
     }
     // Of an earlier term: the next one tells all points again.
@@ -642,7 +667,25 @@ final class JobRun implements TrainerProcess.Listener {
   private void end(Attempt mine, AttemptOutbox.Ending ending, boolean atOnce) {
     state = State.ENDING;
     preparation.halt();
+    boolean done = ending.request().getOutcome() == AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED;
+    lastWord =
+        new LastWord(
+            done,
+            next -> {
+              if (done) {
+                beginAfterTheEnd(next, ending.request().getLastStep());
+              }
+              next.end(preparation.trainer(), logFrom, ending, false);
+            });
     mine.end(preparation.trainer(), logFrom, ending, atOnce);
+  }
+
+  // No group is waited for: the trainer has made its last step.
+  private void beginAfterTheEnd(Attempt next, long step) {
+    TrainerGroupFormed group =
+        Objects.requireNonNull(formed, "a trainer of a gang that ended outside of any group");
+    next.begin(
+        preparation.trainer(), logFrom, beginning(next, group.toBuilder().setStep(step).build()));
   }
 
   private CompletableFuture<?> trainerExit() {
@@ -681,8 +724,9 @@ final class JobRun implements TrainerProcess.Listener {
       if (!isCurrent()) {
         return;
       }
-      if (group().isPresent() && attempt != null && state != State.ENDING) {
-        // The lease that follows it may be on its way, and continues with what is in memory.
+      if (group().isPresent() && attempt != null) {
+        // The lease that follows it may be on its way, and continues with what is in memory, or
+        // with what its end has to tell.
         attempt.closeOutbox();
         owner.askForLeases();
       } else {

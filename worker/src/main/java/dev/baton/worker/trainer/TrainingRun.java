@@ -267,9 +267,12 @@ public final class TrainingRun {
     return step;
   }
 
-  /** Points since the last snapshot. */
+  /**
+   * Points that no snapshot has taken. In groups, all that no commit is known to have taken: the
+   * term may be over before what was taken is committed.
+   */
   public List<MetricPoint> points() {
-    return points.peek();
+    return forming == null ? points.peek() : points.all();
   }
 
   /** The last epoch that ended in this run. */
@@ -418,6 +421,10 @@ public final class TrainingRun {
   }
 
   private void snapshot(boolean stopped) throws InterruptedException {
+    if (stopped && forming != null) {
+      // The term may be over before what earlier snapshots have taken is committed.
+      points.restart();
+    }
     snapshots.take(engine, state(), points.take(), stopped);
     control.snapshotTaken(step);
   }

@@ -204,6 +204,7 @@ class GangTest {
     await("trains", () -> reported(gang.get(0)) > 3);
     trainer(1).destroyForcibly();
     FinishAttemptRequest unused = finished(1);
+    await("its end is heard", () -> leases().equals(List.of(gang.get(0))));
     List<LeaseRef> next = coordinator.gang("j", 2);
     Assignment assignment = coordinator.assignment("j", ENDLESS);
     coordinator.offerRank(next.get(0), assignment, gang.get(0));
@@ -246,6 +247,56 @@ class GangTest {
     await("commits", () -> commitsOf(alone.get(0)) > 0);
     assertThat(zero.isAlive()).isTrue();
     assertThat(coordinator.lossSteps()).isEqualTo(steps(coordinator.committedStep()));
+  }
+
+  @Test
+  void aResultThatCrossedTheOfferOfTheNextTermIsToldInThatTerm() {
+    String name = job("finish", 200, 5, 0, 0);
+    List<LeaseRef> gang = twoRanks(name);
+    coordinator.store.hold(true);
+    await("its artifact is under way", () -> coordinator.store.uploading() > 0);
+    // Nothing but the refusal tells of the end.
+    coordinator.answering(false);
+    coordinator.end(gang.get(0));
+    coordinator.store.hold(false);
+    await(
+        "refused", () -> coordinator.copy(coordinator.refusals).contains(refusal("finish", gang)));
+    List<LeaseRef> alone = coordinator.gang("j", 1);
+    coordinator.offerRank(alone.get(0), coordinator.assignment("j", name), gang.get(0));
+    FinishAttemptRequest end = finished(1);
+    coordinator.answering(true);
+    assertThat(end.getLease()).isEqualTo(alone.get(0));
+    assertThat(end.getOutcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED);
+    assertThat(end.getResult().getWeightsSha256()).isEqualTo(weights(200));
+    assertThat(end.getArtifactsCount()).isEqualTo(1);
+    assertThat(coordinator.lossSteps()).isEqualTo(steps(200));
+    assertThat(waiting(alone.get(0))).isEmpty();
+    BeginAttemptRequest begun = coordinator.copy(coordinator.begun).get(1);
+    assertThat(begun.getLease()).isEqualTo(alone.get(0));
+    assertThat(begun.getFromMemory()).isTrue();
+    assertThat(begun.getResumedStep()).isEqualTo(200);
+    assertThat(begun.getTotalSteps()).isEqualTo(200);
+  }
+
+  @Test
+  void soIsALastCheckpoint() {
+    List<LeaseRef> gang = twoRanks(ENDLESS);
+    await("trains", () -> reported(gang.get(0)) > 10);
+    coordinator.store.hold(true);
+    coordinator.order(gang.get(0), OrderKind.ORDER_KIND_HAND_OVER, "");
+    await("an upload is under way", () -> coordinator.store.uploading() > 0);
+    coordinator.answering(false);
+    coordinator.end(gang.get(0));
+    coordinator.store.hold(false);
+    await(
+        "refused", () -> coordinator.copy(coordinator.refusals).contains(refusal("commit", gang)));
+    List<LeaseRef> alone = coordinator.gang("j", 1);
+    coordinator.offerRank(alone.get(0), coordinator.assignment("j", ENDLESS), gang.get(0));
+    await("handed over", () -> !coordinator.stands(alone.get(0)));
+    coordinator.answering(true);
+    assertThat(commitsOf(alone.get(0))).isEqualTo(1);
+    assertThat(coordinator.lossSteps()).isEqualTo(steps(coordinator.committedStep()));
+    assertThat(coordinator.copy(coordinator.finished)).isEmpty();
   }
 
   @Test
@@ -396,6 +447,10 @@ class GangTest {
         assertThat(second.port()).isBetween(first + 1, first + 9);
       }
     }
+  }
+
+  private static String refusal(String call, List<LeaseRef> gang) {
+    return call + " of term " + gang.get(0).getTerm();
   }
 
   private static ProbeTarget target(String id, int port) {

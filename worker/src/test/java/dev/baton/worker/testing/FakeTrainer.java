@@ -233,8 +233,16 @@ public final class FakeTrainer {
                 Finished.newBuilder()
                     .setStep(step)
                     .setResult(Result.newBuilder().setWeightsSha256(Long.toHexString(state)))
-                    .addAllPoints(points)
+                    .addAllPoints(lastPoints())
                     .addArtifacts("model.txt")));
+  }
+
+  // Those that no snapshot has taken; in groups, those that no commit is known to have taken.
+  private synchronized List<MetricPoint> lastPoints() {
+    if (group.isEmpty()) {
+      return List.copyOf(points);
+    }
+    return uncommitted.stream().filter(point -> point.getStep() > committed).toList();
   }
 
   // Comes to a new group, where there is one or the old one is broken; true if so.
@@ -321,7 +329,7 @@ public final class FakeTrainer {
                 SnapshotWritten.newBuilder()
                     .setStep(step)
                     .setFile(file.toString())
-                    .addAllPoints(points)
+                    .addAllPoints(stopped ? lastPoints() : points)
                     .setStopped(stopped)));
     points.clear();
   }
