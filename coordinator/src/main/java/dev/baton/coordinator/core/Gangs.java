@@ -157,6 +157,9 @@ final class Gangs {
     if (group.follows) {
       group.formByNanos = now.nanos() + FORM_NANOS;
     }
+    if (held.job.state() == JobState.PAUSING && held.attempt.begun()) {
+      handsOver(held, now);
+    }
   }
 
   /**
@@ -225,6 +228,7 @@ final class Gangs {
   /** As {@link Scheduler#groupBroken}. */
   void groupBroken(Running held, GroupBroken message, Now now) {
     if (held.group != null) {
+      held.replicas.get(message.getLease().getRank()).broke = true;
       breaks(held.group, message.getMessage(), now);
       look(held, now);
     }
@@ -268,7 +272,6 @@ final class Gangs {
     }
     held.replicas.get(rank).gaveUp = true;
     if (rank > 0 && isHandingOver(held, group, now)) {
-      // Rank 0 makes no further step: it stores the state alone, unless its group broke before.
       look(held, now);
       return true;
     }
@@ -384,6 +387,9 @@ final class Gangs {
 
   /** Returns whether this lease is no more, or waits to be taken by others. */
   private boolean settle(Running held, Group group, Now now) {
+    if (isHandingOver(held, group, now)) {
+      return false;
+    }
     List<Replica> lost = new ArrayList<>();
     List<Replica> rest = new ArrayList<>();
     List<Replica> stay = new ArrayList<>();
@@ -400,11 +406,6 @@ final class Gangs {
     if (lost.isEmpty() && stay.size() == rest.size()) {
       return decide(held, group, now);
     }
-    boolean handsOver = !lost.isEmpty() && isHandingOver(held, group, now);
-    if (handsOver && !group.broken) {
-      // It needs none of the others for that.
-      return false;
-    }
     if (isEnough(held, stay)) {
       return regroup(held, stay, null, now);
     }
@@ -417,9 +418,6 @@ final class Gangs {
         return decide(held, group, now);
       }
       handOver(held, group, now);
-      return false;
-    }
-    if (handsOver) {
       return false;
     }
     if (isEnough(
@@ -440,10 +438,15 @@ final class Gangs {
         && (held.attempt.begun() || part.stream().anyMatch(r -> !r.stateless));
   }
 
-  /** Whether rank 0 was told to hand over, and is there. */
+  /**
+   * Whether rank 0 was told to hand over, and may be about to. It needs none of the others for
+   * that, and makes no further step: theirs break off when its trainer has stopped. Where its own
+   * does, it did not come to its end, and hands over in the next group.
+   */
   private boolean isHandingOver(Running held, Group group, Now now) {
     return group.handOverByNanos != Long.MAX_VALUE
         && group.handOverByNanos > now.nanos()
+        && !held.first().broke
         && !isLost(held, held.first(), true, now);
   }
 

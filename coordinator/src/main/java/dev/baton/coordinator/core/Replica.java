@@ -27,6 +27,9 @@ final class Replica {
   /** Its worker does not run it any more. */
   boolean gaveUp;
 
+  /** It says that its group cannot go on. */
+  boolean broke;
+
   /** It has left the group before, and can begin. */
   boolean waiting;
 

@@ -72,6 +72,7 @@ final class Running {
       replica.brokenAtNanos = before.brokenAtNanos;
       replica.listed = before.listed;
       replica.stateless = before.stateless;
+      replica.broke = before.broke;
       replica.waiting = before.waiting;
       replica.port = before.port;
       replica.continues = before.continues;

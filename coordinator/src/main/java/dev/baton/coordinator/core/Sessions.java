@@ -20,6 +20,7 @@ import dev.baton.v1.Progress;
 import dev.baton.v1.ProgressReport;
 import dev.baton.v1.Welcome;
 import dev.baton.v1.WorkerInfo;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -90,16 +91,19 @@ final class Sessions {
         Welcome.newBuilder()
             .setHeartbeatIntervalMs(policy.heartbeat().toMillis())
             .setLeaseMs(policy.lease().toMillis());
+    // Those that missed an offer keep their order: rank 0 may have the job's end to tell.
+    List<LeaseRef> inOrder =
+        hello.getLeasesList().stream().sorted(Comparator.comparingInt(LeaseRef::getRank)).toList();
     Set<LeaseRef> listed = new LinkedHashSet<>();
     Map<LeaseRef, LeaseRef> unheard = new LinkedHashMap<>();
-    for (LeaseRef ref : hello.getLeasesList()) {
+    for (LeaseRef ref : inOrder) {
       @Nullable Running held = state.current(ref, worker.id);
       if (held != null && listed.add(ref)) {
         leases.listed(held, ref.getRank(), now);
         welcome.addRenewed(ref);
       }
     }
-    for (LeaseRef ref : hello.getLeasesList()) {
+    for (LeaseRef ref : inOrder) {
       if (state.current(ref, worker.id) == null) {
         @Nullable LeaseRef next = gangs.nextOf(ref, worker.id, listed);
         if (next != null) {

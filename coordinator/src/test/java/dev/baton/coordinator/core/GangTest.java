@@ -489,6 +489,82 @@ final class GangTest {
   }
 
   @Test
+  void theOthersGroupBreaksWhenRankZeroStopsToHandOver() {
+    String job = three(3);
+    List<LeaseRef> leases = world.leases(job);
+    d("c").drain();
+    d("b").broke(leases.get(1));
+    d("c").broke(leases.get(2));
+    // It uploads.
+    world.advance(20_000);
+    assertThat(world.term(job)).isEqualTo(1);
+    world.commit(leases.get(0), 17, true);
+    assertThat(world.view(job).getState()).isEqualTo(JobState.JOB_STATE_QUEUED);
+    assertThat(world.view(job).getCheckpoints(0).getStep()).isEqualTo(17);
+  }
+
+  @Test
+  void whereRankZerosOwnGroupBreaksItHandsOverInTheNext() {
+    String job = three(3);
+    List<LeaseRef> leases = world.leases(job);
+    d("c").drain();
+    d("a").broke(leases.get(0));
+    world.advance(300);
+    assertThat(world.term(job)).isEqualTo(2);
+    world.form(job, 17);
+    assertThat(d("a").orders())
+        .extracting(Order::getLease)
+        .containsExactly(leases.get(0), world.leases(job).get(0));
+  }
+
+  @Test
+  void whoeverLeavesWhileAJobIsBeingPausedDoesNotDisturbThat() {
+    String job = three(1);
+    List<LeaseRef> leases = world.leases(job);
+    world.tell(s -> s.pause(job, world.now()));
+    d("c").drain();
+    world.restart();
+    List.of("a", "b", "c").forEach(id -> d(id).connect());
+    d("b").broke(leases.get(1));
+    world.advance(10_000);
+    assertThat(world.term(job)).isEqualTo(1);
+    world.commit(leases.get(0), 17, true);
+    assertThat(world.view(job).getState()).isEqualTo(JobState.JOB_STATE_PAUSED);
+    assertThat(world.view(job).getCheckpoints(0).getStep()).isEqualTo(17);
+  }
+
+  @Test
+  void aResultThatCrossedTheNextTermsOfferIsToldInThatTerm() {
+    String job = three(2);
+    LeaseRef before = world.leases(job).get(0);
+    d("c").drain();
+    assertRefused(
+        CoordinatorException.Kind.ABORTED,
+        () -> world.finish(before, AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED));
+    // Its trainer has ended: it does not wait for the others.
+    LeaseRef next = world.leases(job).get(0);
+    world.begin(next, 100, true);
+    world.finish(next, AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED);
+    assertThat(world.view(job).getState()).isEqualTo(JobState.JOB_STATE_SUCCEEDED);
+    assertThat(d("b").orders())
+        .extracting(Order::getKind)
+        .containsExactly(OrderKind.ORDER_KIND_CANCEL);
+  }
+
+  @Test
+  void aLastCheckpointThatCrossedTheNextTermsOfferIsStoredInThatTerm() {
+    String job = three(3);
+    d("b").broke(world.leases(job).get(1));
+    world.advance(300);
+    LeaseRef next = world.leases(job).get(0);
+    world.begin(next, 17, true);
+    world.commit(next, 17, true);
+    assertThat(world.view(job).getState()).isEqualTo(JobState.JOB_STATE_RUNNING);
+    assertThat(world.view(job).getCheckpoints(0).getStep()).isEqualTo(17);
+    assertThat(d("a").offer().getAssignment().getCheckpoints(0).getStep()).isEqualTo(17);
+  }
+
+  @Test
   void aPauseOutlivesTheLossOfRankZero() {
     String job = three(1);
     world.tell(s -> s.pause(job, world.now()));
@@ -605,6 +681,26 @@ final class GangTest {
     assertThat(a.offer().getLease()).isEqualTo(world.leases(job).get(0));
     assertThat(world.term(job)).isEqualTo(3);
     assertThat(a.leases).containsExactly(world.leases(job).get(0));
+  }
+
+  @Test
+  void ranksThatMissedAnOfferKeepTheirOrder() {
+    GangWorld.Daemon a = onHost("a", 2);
+    onHost("b", 1);
+    String job = world.submit(2, 3);
+    world.form(job, 0);
+    List<LeaseRef> old = world.leases(job);
+    assertThat(world.members(job)).containsExactly("a", "a", "b");
+    d("b").drain();
+    a.disconnect();
+    a.forgetOffers();
+    a.leases.clear();
+    a.leases.add(old.get(1));
+    a.leases.add(old.get(0));
+    a.connect();
+    for (Offer offer : a.offers().subList(a.offers().size() - 2, a.offers().size())) {
+      assertThat(offer.getContinues()).isEqualTo(old.get(offer.getLease().getRank()));
+    }
   }
 
   @Test

@@ -60,8 +60,13 @@ final class SimulatedWorker {
     boolean begun;
     boolean uploading;
     boolean handOver;
-    boolean ending;
     boolean stepping;
+
+    /** Its trainer has ended, and the coordinator is being told. */
+    boolean ending;
+
+    /** What it is told; UNSPECIFIED: a last checkpoint, with which the lease goes back. */
+    AttemptOutcome outcome = AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED;
 
     /** Of the step that is under way: timers of one that was given up mean nothing. */
     long turn;
@@ -100,6 +105,12 @@ final class SimulatedWorker {
 
     boolean inGang() {
       return !assignment.getGroup().isEmpty();
+    }
+
+    /** Its end carries what rank 0 alone may store. */
+    boolean hasLastWordOfRankZero() {
+      return outcome == AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED
+          || outcome == AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED;
     }
 
     /** The step that is under way, if any, comes to nothing. */
@@ -483,6 +494,10 @@ final class SimulatedWorker {
         follow(before, lease, assignment);
         return;
       }
+      if (before != null && (lease.getRank() == 0 || !before.hasLastWordOfRankZero())) {
+        tellAgain(before, lease, assignment);
+        return;
+      }
     }
     for (Hold old : List.copyOf(holds.values())) {
       if (old.lease.getJobId().equals(lease.getJobId())) {
@@ -533,18 +548,8 @@ final class SimulatedWorker {
 
   /** The trainer goes on under the lease that follows. */
   private void follow(Hold hold, LeaseRef lease, Assignment assignment) {
-    leaveGroup(hold, true);
-    holds.remove(hold.lease);
-    hold.lease = lease;
-    hold.assignment = assignment;
-    hold.deadline = world.time() + Simulation.POLICY.lease().toNanos();
-    hold.begun = false;
-    hold.uploading = false;
+    rename(hold, lease, assignment);
     hold.handOver = false;
-    hold.giveUpStep();
-    hold.follows = true;
-    hold.said = null;
-    holds.put(lease, hold);
     if (hold.restored) {
       after(
           world.between(Simulation.MS, 60 * Simulation.MS),
@@ -561,6 +566,30 @@ final class SimulatedWorker {
     }
   }
 
+  /** The trainer has ended, and the coordinator has not heard it under the lease before. */
+  private void tellAgain(Hold hold, LeaseRef lease, Assignment assignment) {
+    rename(hold, lease, assignment);
+    if (hold.hasLastWordOfRankZero()) {
+      begin(hold, hold.step, "", hold.state, List.of());
+    } else {
+      finish(hold, hold.outcome);
+    }
+  }
+
+  private void rename(Hold hold, LeaseRef lease, Assignment assignment) {
+    leaveGroup(hold, true);
+    holds.remove(hold.lease);
+    hold.lease = lease;
+    hold.assignment = assignment;
+    hold.deadline = world.time() + Simulation.POLICY.lease().toNanos();
+    hold.begun = false;
+    hold.uploading = false;
+    hold.giveUpStep();
+    hold.follows = true;
+    hold.said = null;
+    holds.put(lease, hold);
+  }
+
   private void waits(Hold hold) {
     GroupWaiting message =
         GroupWaiting.newBuilder().setLease(hold.lease).setStep(hold.step).setPort(1).build();
@@ -573,10 +602,7 @@ final class SimulatedWorker {
       return;
     }
     hold.giveUpStep();
-    if (hold.handOver && hold.begun && !hold.uploading) {
-      release(hold);
-    }
-    hold.begun = hold.handOver && hold.begun;
+    hold.begun = false;
     GroupBroken message =
         GroupBroken.newBuilder()
             .setLease(hold.lease)
@@ -759,6 +785,14 @@ final class SimulatedWorker {
         done -> {
           hold.begun = true;
           hold.resumed = step;
+          if (hold.ending) {
+            if (hold.outcome == AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED) {
+              upload(hold, true);
+            } else {
+              finish(hold, hold.outcome);
+            }
+            return;
+          }
           if (hold.inGang()) {
             if (hold.group == null) {
               hold.begun = false;
@@ -997,6 +1031,8 @@ final class SimulatedWorker {
 
   private void release(Hold hold) {
     if (hold.step > hold.committedStep) {
+      hold.ending = true;
+      leaveGroup(hold, true);
       upload(hold, true);
     } else {
       finish(hold, AttemptOutcome.ATTEMPT_OUTCOME_RELEASED);
@@ -1011,6 +1047,7 @@ final class SimulatedWorker {
 
   private void finish(Hold hold, AttemptOutcome outcome) {
     hold.ending = true;
+    hold.outcome = outcome;
     boolean done = outcome == AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED;
     if (!done) {
       leaveGroup(hold, true);
@@ -1064,7 +1101,7 @@ final class SimulatedWorker {
           CoordinatorException refusal = (CoordinatorException) why;
           switch (refusal.kind()) {
             case ABORTED -> {
-              if (hold.inGang() && !hold.ending) {
+              if (hold.inGang()) {
                 // The lease that follows may be on its way.
                 after(
                     2 * Simulation.SECOND,
