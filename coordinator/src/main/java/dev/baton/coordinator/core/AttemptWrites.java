@@ -35,12 +35,14 @@ final class AttemptWrites {
   private final CoreState state;
   private final Leases leases;
   private final Gangs gangs;
+  private final GangForming forming;
   private final Uploads uploads;
 
-  AttemptWrites(CoreState state, Leases leases, Gangs gangs, Uploads uploads) {
+  AttemptWrites(CoreState state, Leases leases, Gangs gangs, GangForming forming, Uploads uploads) {
     this.state = state;
     this.leases = leases;
     this.gangs = gangs;
+    this.forming = forming;
     this.uploads = uploads;
   }
 
@@ -225,7 +227,7 @@ final class AttemptWrites {
       state.write(committed, job.fence());
       state.jobs.updateAttempt(held.attempt);
       held.job = committed;
-      gangs.checkpointKept(held, step);
+      forming.checkpointKept(held, step);
     }
     return upload.uploadId();
   }

@@ -102,6 +102,11 @@ final class CoreState {
     return held;
   }
 
+  /** A worker for each of its replicas, by rank. */
+  List<Worker> workers(Running held) {
+    return held.replicas.stream().map(r -> fleet.get(r.workerId(), r.workerName())).toList();
+  }
+
   /** The attempt of a lease that exists or existed. */
   Attempt attemptOf(LeaseRef ref) {
     @Nullable Running held = running.get(ref.getJobId());

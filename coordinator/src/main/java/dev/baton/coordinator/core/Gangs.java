@@ -1,19 +1,10 @@
 package dev.baton.coordinator.core;
 
-import dev.baton.v1.Assignment;
 import dev.baton.v1.AttemptOutcome;
-import dev.baton.v1.CheckpointKept;
-import dev.baton.v1.CollectiveBackend;
-import dev.baton.v1.CoordinatorMessage;
 import dev.baton.v1.GroupBroken;
-import dev.baton.v1.GroupReady;
 import dev.baton.v1.GroupWaiting;
-import dev.baton.v1.LeaseRef;
-import dev.baton.v1.Offer;
 import dev.baton.v1.OrderKind;
 import java.util.ArrayList;
-import java.util.HashSet;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Objects;
 import java.util.Set;
@@ -29,28 +20,15 @@ final class Gangs {
   private static final long MILLI = 1_000_000;
   private static final long SECOND = 1_000 * MILLI;
 
-  /** After a group broke, for news of who is missing. */
-  static final long NEWS_NANOS = 250 * MILLI;
-
   /** For those who go on to be ready for the next group. */
   static final long FORM_NANOS = 60 * SECOND;
 
   /** Groups that break without a step and with nobody missing, in a row, end the lease. */
   static final int FRUITLESS_LIMIT = 5;
 
-  /**
-   * Without a step, a group of several machines may have been cut: where packets are dropped, those
-   * who wait for them learn nothing for minutes.
-   */
-  static final long SUSPECT_NANOS = 4 * SECOND;
-
-  /** After the machines were found to reach each other: they are just slow. */
-  private static final long UNSUSPECTED_NANOS = 30 * SECOND;
-
   /** How an attempt ends whose replicas go on in the next. */
   static final String REGROUPED = "regrouped";
 
-  private static final long JOIN_NANOS = 600 * SECOND;
   private static final long AVOID_NANOS = 5 * SECOND;
   private static final int AVOID_DOUBLINGS = 4;
   private static final long HAND_OVER_NANOS = 60 * SECOND;
@@ -58,89 +36,26 @@ final class Gangs {
   private final CoreState state;
   private final Leases leases;
   private final Standbys standbys;
-  private final Reach reach;
+  private final GangForming forming;
+  private final GangProbes probes;
   private final RandomGenerator random;
 
-  /** Jobs whose broken group waits for probes. */
-  private final Set<String> probing = new LinkedHashSet<>();
-
-  Gangs(CoreState state, Leases leases, Standbys standbys, Reach reach, RandomGenerator random) {
+  Gangs(
+      CoreState state,
+      Leases leases,
+      Standbys standbys,
+      GangForming forming,
+      GangProbes probes,
+      RandomGenerator random) {
     this.state = state;
     this.leases = leases;
     this.standbys = standbys;
-    this.reach = reach;
+    this.forming = forming;
+    this.probes = probes;
     this.random = random;
   }
 
-  // ---- The grant
-
-  /** Offers every replica its part of a lease that was just granted. */
-  private void offer(Running held) {
-    Assignment assignment = standbys.assignment(held.job, held.lease().term(), false);
-    held.replicas.forEach(replica -> offer(held, replica, assignment));
-  }
-
-  private void offer(Running held, Replica to, Assignment assignment) {
-    List<Worker> ranks = workers(held);
-    Worker worker = ranks.get(to.rank);
-    Assignment.Builder part = assignment.toBuilder();
-    if (held.group != null) {
-      part.setWorldSize(ranks.size())
-          .setGroup(held.job.id() + "/" + held.lease().term())
-          .setAddress(Sites.shareMachine(ranks) ? "127.0.0.1" : worker.advertiseHost)
-          .setBackend(backend(held.needs, ranks));
-      if (held.group.follows && to.continues == null) {
-        part.setJoins(true).clearCheckpoints();
-      }
-    }
-    Offer.Builder offer =
-        Offer.newBuilder()
-            .setLease(Outbox.ref(held.job.id(), held.lease(), to.rank))
-            .setAssignment(part);
-    if (to.continues != null) {
-      offer.setContinues(to.continues);
-    }
-    state.outbox.send(worker, CoordinatorMessage.newBuilder().setOffer(offer).build());
-  }
-
-  /**
-   * The current lease that follows an older one which a worker lists, because it did not hear the
-   * offer; null where there is none. All replicas have the same state: a worker's ranks are given
-   * out in their order.
-   *
-   * @param listed what the worker is known to have heard of, or is about to
-   */
-  @Nullable LeaseRef nextOf(LeaseRef before, String workerId, Set<LeaseRef> listed) {
-    @Nullable Running held = state.running.get(before.getJobId());
-    if (held != null && held.group != null && held.group.follows) {
-      for (Replica replica : held.replicas) {
-        LeaseRef ref = Outbox.ref(held.job.id(), held.lease(), replica.rank);
-        if (replica.workerId().equals(workerId)
-            && !replica.gaveUp
-            && !replica.listed
-            && !listed.contains(ref)) {
-          return leadsTo(before, held.lease()) ? ref : null;
-        }
-      }
-    }
-    return null;
-  }
-
-  /** Whether those who ran a term went on with the others, term after term, to this lease. */
-  private boolean leadsTo(LeaseRef before, Lease lease) {
-    if (before.getTerm() >= lease.term()) {
-      return false;
-    }
-    for (long term = before.getTerm(); term < lease.term(); term++) {
-      @Nullable Attempt attempt = state.jobs.attempt(before.getJobId(), term).orElse(null);
-      if (attempt == null
-          || !attempt.endReason().equals(REGROUPED)
-          || (term == before.getTerm() && !attempt.lease().leaseId().equals(before.getLeaseId()))) {
-        return false;
-      }
-    }
-    return true;
-  }
+  // ---- What is heard of a gang
 
   /** What a coordinator that has just started can tell of a gang. */
   void loaded(Running held, Now now) {
@@ -162,83 +77,20 @@ final class Gangs {
     }
   }
 
-  /**
-   * Makes an offer again to a worker that is back and did not hear it.
-   *
-   * @param before what it holds
-   */
-  void offerAgain(LeaseRef lease, LeaseRef before, Now now) {
-    @Nullable Running held = state.running.get(lease.getJobId());
-    if (held != null) {
-      Replica replica = held.replicas.get(lease.getRank());
-      replica.continues = before;
-      leases.renew(held, lease.getRank(), now);
-      offer(held, replica, standbys.assignment(held.job, lease.getTerm(), false));
-    }
-  }
-
-  private static CollectiveBackend backend(Requirements needs, List<Worker> ranks) {
-    return ranks.stream().allMatch(worker -> needs.gpusOn(worker.machine) > 0)
-        ? CollectiveBackend.COLLECTIVE_BACKEND_NCCL
-        : CollectiveBackend.COLLECTIVE_BACKEND_GLOO;
-  }
-
-  /** A worker for each replica, by rank. */
-  private List<Worker> workers(Running held) {
-    return held.replicas.stream().map(r -> state.fleet.get(r.workerId(), r.workerName())).toList();
-  }
-
-  // ---- The group forms
-
   /** As {@link Scheduler#groupWaiting}. */
   void groupWaiting(Running held, GroupWaiting message, Now now) {
-    Group group = held.group;
-    if (group == null || group.broken) {
-      return;
+    if (held.group != null && !held.group.broken) {
+      forming.waits(held, held.group, message);
+      look(held, now);
     }
-    Replica replica = held.replicas.get(message.getLease().getRank());
-    replica.waiting = true;
-    if (replica.rank == 0) {
-      replica.port = message.getPort();
-    }
-    if (group.ready) {
-      // It asks again: what it was told is lost.
-      ready(held, replica);
-    } else if (held.replicas.stream().allMatch(r -> r.waiting)) {
-      group.ready = true;
-      held.replicas.forEach(r -> ready(held, r));
-    }
-    look(held, now);
-  }
-
-  private void ready(Running held, Replica to) {
-    List<Worker> ranks = workers(held);
-    Worker store = ranks.get(0);
-    state.outbox.send(
-        ranks.get(to.rank),
-        CoordinatorMessage.newBuilder()
-            .setGroupReady(
-                GroupReady.newBuilder()
-                    .setLease(Outbox.ref(held.job.id(), held.lease(), to.rank))
-                    .setStoreHost(Sites.shareMachine(ranks) ? "127.0.0.1" : store.advertiseHost)
-                    .setStorePort(held.first().port))
-            .build());
   }
 
   /** As {@link Scheduler#groupBroken}. */
   void groupBroken(Running held, GroupBroken message, Now now) {
     if (held.group != null) {
       held.replicas.get(message.getLease().getRank()).broke = true;
-      breaks(held.group, message.getMessage(), now);
+      held.group.breaks(message.getMessage(), now);
       look(held, now);
-    }
-  }
-
-  private static void breaks(Group group, String message, Now now) {
-    if (!group.broken) {
-      group.broken = true;
-      group.brokenMessage = message;
-      group.decideAtNanos = now.nanos() + (NEWS_NANOS << Math.min(group.fruitless, 5));
     }
   }
 
@@ -249,7 +101,7 @@ final class Gangs {
       return;
     }
     state.growthDue = true;
-    stepped(group, now);
+    GangProbes.stepped(group, now);
     if (held.job.state() == JobState.PAUSING && group.follows) {
       // The order went to the term before.
       handsOver(held, now);
@@ -258,7 +110,17 @@ final class Gangs {
     look(held, now);
   }
 
-  // ---- Who is lost, who leaves
+  /** Rank 0 has made a step, or said what it does instead. */
+  void stepped(Running held, Now now) {
+    if (held.group != null) {
+      GangProbes.stepped(held.group, now);
+    }
+  }
+
+  /** An answer to a probe has come. */
+  void probed(Now now) {
+    probes.awaiting().forEach(held -> look(held, now));
+  }
 
   /**
    * A replica's worker has given it up.
@@ -282,13 +144,55 @@ final class Gangs {
     return false;
   }
 
-  /** A worker that loses one replica is asked for another at once; one that loses many is not. */
-  private static void avoid(Group group, Replica replica, Now now) {
-    int losses = group.losses.merge(replica.workerId(), 1, Integer::sum);
-    if (losses > 1) {
-      group.avoidUntil.put(
-          replica.workerId(), now.nanos() + (AVOID_NANOS << Math.min(losses - 2, AVOID_DOUBLINGS)));
+  /**
+   * A worker that was silent is heard of again. Where it does not list its replicas, their slots
+   * must not wait for the job that waits for slots.
+   */
+  void backWithout(Running held, Worker worker, Now now) {
+    if (held.group != null
+        && held.available
+        && held.replicas.stream().anyMatch(r -> r.workerId().equals(worker.id))) {
+      end(held, held.endReason(), now);
     }
+  }
+
+  // ---- Who is lost, who leaves
+
+  /** Looks whether the replicas of a running job can go on together as they are. */
+  void look(Running held, Now now) {
+    Group group = held.group;
+    if (group == null || held.available || state.running.get(held.job.id()) != held) {
+      return;
+    }
+    probes.suspect(held, group, now);
+    boolean cause =
+        group.broken
+            || held.replicas.stream()
+                .anyMatch(r -> leaves(r) || leases.lostAt(held, r) <= now.nanos());
+    if (!cause || !settle(held, group, now)) {
+      armAhead(held, group, now);
+    }
+  }
+
+  /** A timer for the next time that something may be due, never at once. */
+  private void armAhead(Running held, Group group, Now now) {
+    long at = Long.MAX_VALUE;
+    for (long due :
+        new long[] {
+          group.handOverByNanos,
+          group.suspectNanos,
+          group.broken ? group.decideAtNanos : Long.MAX_VALUE,
+          group.probing ? now.nanos() + Group.NEWS_NANOS : Long.MAX_VALUE
+        }) {
+      if (due > now.nanos()) {
+        at = Math.min(at, due);
+      }
+    }
+    for (Replica replica : held.replicas) {
+      long lost = leases.lostAt(held, replica);
+      at = Math.min(at, lost > now.nanos() ? lost : leases.overAt(held, replica));
+    }
+    leases.arm(held, Math.max(at, now.nanos() + Group.NEWS_NANOS));
   }
 
   /**
@@ -308,81 +212,9 @@ final class Gangs {
     return worker != null && worker.connected && worker.draining;
   }
 
-  /** Rank 0 was told to hand over; those who leave meanwhile do not end the lease. */
-  void handsOver(Running held, Now now) {
-    if (held.group != null && held.group.handOverByNanos == Long.MAX_VALUE) {
-      held.group.handOverByNanos = now.nanos() + HAND_OVER_NANOS;
-    }
-  }
-
-  /** Looks whether the replicas of a running job can go on together as they are. */
-  void look(Running held, Now now) {
-    Group group = held.group;
-    if (group == null || held.available || state.running.get(held.job.id()) != held) {
-      return;
-    }
-    suspect(held, group, now);
-    boolean cause =
-        group.broken
-            || held.replicas.stream()
-                .anyMatch(r -> leaves(r) || leases.lostAt(held, r) <= now.nanos());
-    if (!cause || !settle(held, group, now)) {
-      armAhead(held, group, now);
-    }
-  }
-
-  /** Rank 0 has made a step, or said what it does instead. */
-  void stepped(Running held, Now now) {
-    if (held.group != null) {
-      stepped(held.group, now);
-    }
-  }
-
-  private static void stepped(Group group, Now now) {
-    group.suspectNanos = now.nanos() + SUSPECT_NANOS;
-  }
-
-  /** Finds out by probes why a group of several machines makes no step. */
-  private void suspect(Running held, Group group, Now now) {
-    if (group.broken || !held.attempt.begun() || now.nanos() < group.suspectNanos) {
-      return;
-    }
-    List<Worker> ranks = workers(held);
-    Set<Worker> workers = new LinkedHashSet<>(ranks);
-    if (Sites.shareMachine(ranks) || !workers.stream().allMatch(w -> w.connected)) {
-      group.suspectNanos = now.nanos() + UNSUSPECTED_NANOS;
-      return;
-    }
-    if (awaitsProbes(held, group, workers, now)) {
-      return;
-    }
-    if (Sites.reachingEachOther(ranks, (a, b) -> reached(a, b, now)).size() == workers.size()) {
-      group.suspectNanos = now.nanos() + UNSUSPECTED_NANOS;
-      return;
-    }
-    breaks(group, "no step, and its machines do not reach each other", now);
-    group.decideAtNanos = now.nanos();
-    group.probed = true;
-  }
-
-  /**
-   * Whether what these workers find when they try each other is still to be awaited. Nothing that
-   * was known before counts.
-   */
-  private boolean awaitsProbes(Running held, Group group, Set<Worker> workers, Now now) {
-    if (!group.probing) {
-      group.probing = true;
-      probing.add(held.job.id());
-      reach.forget(workers);
-    }
-    reach.expire(now);
-    if (isUnknown(workers, now)) {
-      reach.ask(workers, now);
-      return true;
-    }
-    group.probing = false;
-    probing.remove(held.job.id());
-    return false;
+  /** Whether all of its replicas are there, and none is about to leave. */
+  boolean isWhole(Running held, Now now) {
+    return held.replicas.stream().noneMatch(r -> leaves(r) || isLost(held, r, true, now));
   }
 
   /** Returns whether this lease is no more, or waits to be taken by others. */
@@ -438,67 +270,24 @@ final class Gangs {
         && (held.attempt.begun() || part.stream().anyMatch(r -> !r.stateless));
   }
 
-  /**
-   * Whether rank 0 was told to hand over, and may be about to. It needs none of the others for
-   * that, and makes no further step: theirs break off when its trainer has stopped. Where its own
-   * does, it did not come to its end, and hands over in the next group.
-   */
-  private boolean isHandingOver(Running held, Group group, Now now) {
-    return group.handOverByNanos != Long.MAX_VALUE
-        && group.handOverByNanos > now.nanos()
-        && !held.first().broke
-        && !isLost(held, held.first(), true, now);
-  }
-
   private boolean isHeardOf(Replica replica, Now now) {
     @Nullable Worker worker = state.fleet.find(replica.workerId());
     return worker != null && worker.connected && !state.fleet.silent(worker, now);
   }
 
-  /**
-   * A worker that was silent is heard of again. Where it does not list its replicas, their slots
-   * must not wait for the job that waits for slots.
-   */
-  void backWithout(Running held, Worker worker, Now now) {
-    if (held.group != null
-        && held.available
-        && held.replicas.stream().anyMatch(r -> r.workerId().equals(worker.id))) {
-      end(held, held.endReason(), now);
-    }
-  }
-
-  /** Ends the lease of a gang of which too few remain. */
-  private void end(Running held, String reason, Now now) {
-    JobEvent event =
-        held.job.state() == JobState.PAUSING
-            ? new JobEvent.Released("paused; its worker fell silent")
-            : new JobEvent.Lost(reason);
-    Job next = JobTransitions.next(held.job, event, now);
-    leases.endLease(held, next, reason, AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED, -1, now);
-  }
-
-  private void handOver(Running held, Group group, Now now) {
-    if (!held.attempt.begun() || group.handOverByNanos != Long.MAX_VALUE) {
-      return;
-    }
-    handsOver(held, now);
-    state.order(held, held.first(), OrderKind.ORDER_KIND_HAND_OVER, "one of its workers leaves");
-  }
-
   /** The group broke, and nobody is known to be missing. */
   private boolean decide(Running held, Group group, Now now) {
-    List<Worker> ranks = workers(held);
+    List<Worker> ranks = state.workers(held);
     if (now.nanos() < group.decideAtNanos || !ranks.stream().allMatch(w -> w.connected)) {
       return false;
     }
     if (!Sites.shareMachine(ranks)) {
-      Set<Worker> workers = new LinkedHashSet<>(ranks);
-      if (!group.probed && awaitsProbes(held, group, workers, now)) {
+      @Nullable Set<Worker> part = probes.reachingEachOther(held, group, now);
+      if (part == null) {
         return false;
       }
       group.probed = true;
-      Set<Worker> part = Sites.reachingEachOther(ranks, (a, b) -> reached(a, b, now));
-      if (part.size() < workers.size()) {
+      if (!part.containsAll(ranks)) {
         List<Replica> rest =
             held.replicas.stream().filter(r -> part.contains(ranks.get(r.rank))).toList();
         if (isEnough(held, rest)) {
@@ -526,55 +315,51 @@ final class Gangs {
     return regroup(held, held.replicas, null, now);
   }
 
-  private boolean reached(Worker a, Worker b, Now now) {
-    return reach.between(a, b, now) == Reach.Pair.REACHED;
+  /** Ends the lease of a gang of which too few remain. */
+  private void end(Running held, String reason, Now now) {
+    JobEvent event =
+        held.job.state() == JobState.PAUSING
+            ? new JobEvent.Released("paused; its worker fell silent")
+            : new JobEvent.Lost(reason);
+    Job next = JobTransitions.next(held.job, event, now);
+    leases.endLease(held, next, reason, AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED, -1, now);
   }
 
-  private boolean isUnknown(Set<Worker> workers, Now now) {
-    for (Worker a : workers) {
-      for (Worker b : workers) {
-        if (a != b && reach.between(a, b, now) == Reach.Pair.UNKNOWN) {
-          return true;
-        }
-      }
-    }
-    return false;
-  }
+  // ---- Handing over
 
-  /** An answer to a probe has come. */
-  void probed(Now now) {
-    for (String jobId : List.copyOf(probing)) {
-      @Nullable Running held = state.running.get(jobId);
-      if (held == null) {
-        probing.remove(jobId);
-      } else {
-        look(held, now);
-      }
+  /** Rank 0 was told to hand over; those who leave meanwhile do not end the lease. */
+  void handsOver(Running held, Now now) {
+    if (held.group != null && held.group.handOverByNanos == Long.MAX_VALUE) {
+      held.group.handOverByNanos = now.nanos() + HAND_OVER_NANOS;
     }
   }
 
-  /** A timer for the next time that something may be due, never at once. */
-  private void armAhead(Running held, Group group, Now now) {
-    long at = Long.MAX_VALUE;
-    for (long due :
-        new long[] {
-          group.handOverByNanos,
-          group.suspectNanos,
-          group.broken ? group.decideAtNanos : Long.MAX_VALUE,
-          group.probing ? now.nanos() + NEWS_NANOS : Long.MAX_VALUE
-        }) {
-      if (due > now.nanos()) {
-        at = Math.min(at, due);
-      }
+  private void handOver(Running held, Group group, Now now) {
+    if (!held.attempt.begun() || group.handOverByNanos != Long.MAX_VALUE) {
+      return;
     }
-    for (Replica replica : held.replicas) {
-      long lost = leases.lostAt(held, replica);
-      at = Math.min(at, lost > now.nanos() ? lost : leases.overAt(held, replica));
-    }
-    leases.arm(held, Math.max(at, now.nanos() + NEWS_NANOS));
+    handsOver(held, now);
+    state.order(held, held.first(), OrderKind.ORDER_KIND_HAND_OVER, "one of its workers leaves");
+  }
+
+  /**
+   * Whether rank 0 was told to hand over, and may be about to. It needs none of the others for
+   * that, and makes no further step: theirs break off when its trainer has stopped. Where its own
+   * does, it did not come to its end, and hands over in the next group.
+   */
+  private boolean isHandingOver(Running held, Group group, Now now) {
+    return group.handOverByNanos != Long.MAX_VALUE
+        && group.handOverByNanos > now.nanos()
+        && !held.first().broke
+        && !isLost(held, held.first(), true, now);
   }
 
   // ---- The next term
+
+  /** A worker joins those that run. */
+  void grow(Running held, Worker joiner, Now now) {
+    regroup(held, held.replicas, joiner, now);
+  }
 
   /**
    * Some replicas go on, perhaps with one that joins, in a new term.
@@ -611,13 +396,12 @@ final class Gangs {
       }
     }
     leases.forget(held);
-    probing.remove(job.id());
     if (joiner != null) {
       // It is offered what it has prepared.
       joiner.told.remove(job.id());
     }
     standbys.unprepare(job.id());
-    lead(taken);
+    forming.lead(taken);
     state.outbox.notify(next, "regrouped", what, now);
     return true;
   }
@@ -649,24 +433,13 @@ final class Gangs {
     }
   }
 
-  /** Puts a lease that was just granted in its place, and tells its workers. */
-  void lead(Running taken) {
-    state.running.put(taken.job.id(), taken);
-    if (taken.group != null) {
-      state.gangs.add(taken.job.id());
+  /** A worker that loses one replica is asked for another at once; one that loses many is not. */
+  private static void avoid(Group group, Replica replica, Now now) {
+    int losses = group.losses.merge(replica.workerId(), 1, Integer::sum);
+    if (losses > 1) {
+      group.avoidUntil.put(
+          replica.workerId(), now.nanos() + (AVOID_NANOS << Math.min(losses - 2, AVOID_DOUBLINGS)));
     }
-    for (Worker worker : workers(taken)) {
-      worker.told.remove(taken.job.id());
-      worker.take(taken);
-      state.fleet.update(worker);
-      if (!worker.hasFreeSlot()) {
-        for (String other : List.copyOf(worker.told.keySet())) {
-          standbys.unprepare(other);
-        }
-      }
-    }
-    leases.arm(taken);
-    offer(taken);
   }
 
   /** What happened, for those who watch the job. */
@@ -702,148 +475,5 @@ final class Gangs {
       return "its worker leaves";
     }
     return Objects.requireNonNull(held.group).broken ? "it is not reached" : "it is silent";
-  }
-
-  /** Rank 0 has committed a checkpoint: the others need keep no points up to it. */
-  void checkpointKept(Running held, long step) {
-    if (held.group == null) {
-      return;
-    }
-    for (Replica replica : held.replicas) {
-      @Nullable Worker worker = state.fleet.find(replica.workerId());
-      if (replica.rank > 0 && worker != null) {
-        state.outbox.send(
-            worker,
-            CoordinatorMessage.newBuilder()
-                .setCheckpointKept(
-                    CheckpointKept.newBuilder()
-                        .setLease(Outbox.ref(held.job.id(), held.lease(), replica.rank))
-                        .setStep(step))
-                .build());
-      }
-    }
-  }
-
-  // ---- Growth
-
-  /** Has workers with room to spare make themselves ready to join gangs that may grow. */
-  void growAll(@Nullable Reservation aside, Now now) {
-    for (String jobId : List.copyOf(state.gangs)) {
-      @Nullable Running held = state.running.get(jobId);
-      if (held != null) {
-        grow(held, aside, now);
-      }
-    }
-  }
-
-  private void grow(Running held, @Nullable Reservation aside, Now now) {
-    Group group = Objects.requireNonNull(held.group);
-    if (!mayGrow(held, group)) {
-      return;
-    }
-    @Nullable Worker told = standbys.standby(held.job.id());
-    if (told != null && now.nanos() < group.joinByNanos) {
-      return;
-    }
-    if (told != null) {
-      group.avoidUntil.put(told.id, now.nanos() + JOIN_NANOS);
-      standbys.unprepare(held.job.id());
-    }
-    Set<Worker> members = new LinkedHashSet<>(workers(held));
-    Worker best = null;
-    Set<Worker> untried = new HashSet<>();
-    for (Worker worker : state.fleet.free(now)) {
-      if (!mayJoin(held, worker, aside, now)) {
-        continue;
-      }
-      switch (reaches(members, worker, now)) {
-        case REACHED -> {
-          if (best == null || (members.contains(worker) && !members.contains(best))) {
-            best = worker;
-          }
-        }
-        case UNKNOWN -> untried.add(worker);
-        case NOT_REACHED -> {}
-      }
-    }
-    if (best != null) {
-      group.joinByNanos = now.nanos() + JOIN_NANOS;
-      standbys.prepareToJoin(held.job, best);
-    } else if (!untried.isEmpty()) {
-      Set<Worker> all = new LinkedHashSet<>(members);
-      all.add(untried.iterator().next());
-      reach.ask(all, now);
-    }
-  }
-
-  /** Rank 0 may be about to finish: a new term would take that from it. */
-  private static boolean isThrough(Running held) {
-    long total = held.progress.getTotalSteps();
-    return total > 0 && held.progress.getStep() >= total;
-  }
-
-  private static boolean mayGrow(Running held, Group group) {
-    return held.job.state() == JobState.RUNNING
-        && held.attempt.begun()
-        && !held.available
-        && !group.broken
-        && group.handOverByNanos == Long.MAX_VALUE
-        && !isThrough(held)
-        && held.replicas.size() < held.needs.maxReplicas();
-  }
-
-  private boolean mayJoin(Running held, Worker worker, @Nullable Reservation aside, Now now) {
-    Group group = Objects.requireNonNull(held.group);
-    Worker first = workers(held).get(0);
-    return worker.takesReplicas
-        && worker.room(held.needs, aside) > 0
-        && group.avoidUntil.getOrDefault(worker.id, Long.MIN_VALUE) <= now.nanos()
-        && Requirements.mayBeSame(
-            held.needs.kindOn(worker.machine), held.needs.kindOn(first.machine));
-  }
-
-  private Reach.Pair reaches(Set<Worker> members, Worker worker, Now now) {
-    if (!members.stream().allMatch(member -> member.takesReplicas && member.connected)) {
-      return Reach.Pair.NOT_REACHED;
-    }
-    Set<Worker> all = new LinkedHashSet<>(members);
-    all.add(worker);
-    if (Sites.shareMachine(all)) {
-      return Reach.Pair.REACHED;
-    }
-    Reach.Pair result = Reach.Pair.REACHED;
-    for (Worker a : all) {
-      for (Worker b : all) {
-        if (a != b) {
-          switch (reach.between(a, b, now)) {
-            case NOT_REACHED -> {
-              return Reach.Pair.NOT_REACHED;
-            }
-            case UNKNOWN -> result = Reach.Pair.UNKNOWN;
-            case REACHED -> {}
-          }
-        }
-      }
-    }
-    return result;
-  }
-
-  /** A worker says that it is ready for a job that it was told to join. */
-  void joinerReady(String jobId, Worker worker, @Nullable Reservation aside, Now now) {
-    @Nullable Running held = state.running.get(jobId);
-    Group group = held == null ? null : held.group;
-    if (held == null || group == null || !worker.id.equals(state.standbys.get(jobId))) {
-      return;
-    }
-    boolean whole = held.replicas.stream().noneMatch(r -> leaves(r) || isLost(held, r, true, now));
-    if (!mayGrow(held, group) || !whole) {
-      return;
-    }
-    if (mayJoin(held, worker, aside, now)
-        && reaches(new LinkedHashSet<>(workers(held)), worker, now) == Reach.Pair.REACHED) {
-      regroup(held, held.replicas, worker, now);
-    } else {
-      standbys.unprepare(jobId);
-    }
   }
 }

@@ -5,6 +5,9 @@ import java.util.Map;
 
 /** How the replicas of a term get on together, where the job may have more than one. In memory. */
 final class Group {
+  /** After it broke, for news of who is missing. */
+  static final long NEWS_NANOS = 250_000_000;
+
   /** The replicas have a state in memory, from the term before. */
   boolean follows;
 
@@ -46,4 +49,13 @@ final class Group {
 
   /** How often each of them did. */
   final Map<String, Integer> losses = new HashMap<>();
+
+  /** A replica says that it cannot go on, for the reason given. */
+  void breaks(String message, Now now) {
+    if (!broken) {
+      broken = true;
+      brokenMessage = message;
+      decideAtNanos = now.nanos() + (NEWS_NANOS << Math.min(fruitless, 5));
+    }
+  }
 }

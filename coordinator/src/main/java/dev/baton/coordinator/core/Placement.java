@@ -22,7 +22,8 @@ final class Placement {
   private final CoreState state;
   private final Leases leases;
   private final Standbys standbys;
-  private final Gangs gangs;
+  private final GangForming forming;
+  private final GangGrowth growth;
   private final Reach reach;
   private final RandomGenerator random;
   private long placeNotBeforeNanos = Long.MIN_VALUE;
@@ -36,13 +37,15 @@ final class Placement {
       CoreState state,
       Leases leases,
       Standbys standbys,
-      Gangs gangs,
+      GangForming forming,
+      GangGrowth growth,
       Reach reach,
       RandomGenerator random) {
     this.state = state;
     this.leases = leases;
     this.standbys = standbys;
-    this.gangs = gangs;
+    this.forming = forming;
+    this.growth = growth;
     this.reach = reach;
     this.random = random;
   }
@@ -96,7 +99,7 @@ final class Placement {
     if (!state.gangs.isEmpty() && (roomier || state.growthDue || now.nanos() >= growAtNanos)) {
       state.growthDue = false;
       growAtNanos = now.nanos() + GROW_NANOS;
-      gangs.growAll(reservation, now);
+      growth.growAll(reservation, now);
     }
   }
 
@@ -316,6 +319,6 @@ final class Placement {
       state.standbys.remove(job.id());
     }
     state.outbox.notify(granted, "state", "leased to " + lease.on(), now);
-    gangs.lead(taken);
+    forming.lead(taken);
   }
 }

@@ -86,11 +86,14 @@ public final class Scheduler {
     this.standbys = new Standbys(state);
     this.leases = new Leases(state, standbys, policy);
     this.reach = new Reach(state.outbox, random);
-    this.gangs = new Gangs(state, leases, standbys, reach, random);
-    this.placement = new Placement(state, leases, standbys, gangs, reach, random);
-    this.sessions = new Sessions(state, leases, standbys, gangs, reach, placement, policy);
+    GangForming forming = new GangForming(state, leases, standbys);
+    this.gangs = new Gangs(state, leases, standbys, forming, new GangProbes(state, reach), random);
+    GangGrowth growth = new GangGrowth(state, standbys, reach, gangs);
+    this.placement = new Placement(state, leases, standbys, forming, growth, reach, random);
+    this.sessions =
+        new Sessions(state, leases, standbys, gangs, forming, growth, reach, placement, policy);
     this.uploads = new Uploads(state);
-    this.attempts = new AttemptWrites(state, leases, gangs, uploads);
+    this.attempts = new AttemptWrites(state, leases, gangs, forming, uploads);
     this.datasets = new DatasetWrites(state, uploads);
     this.queries = new JobQueries(state, leases, placement);
   }

@@ -34,6 +34,8 @@ final class Sessions {
   private final Leases leases;
   private final Standbys standbys;
   private final Gangs gangs;
+  private final GangForming forming;
+  private final GangGrowth growth;
   private final Reach reach;
   private final Placement placement;
   private final LeasePolicy policy;
@@ -43,6 +45,8 @@ final class Sessions {
       Leases leases,
       Standbys standbys,
       Gangs gangs,
+      GangForming forming,
+      GangGrowth growth,
       Reach reach,
       Placement placement,
       LeasePolicy policy) {
@@ -50,6 +54,8 @@ final class Sessions {
     this.leases = leases;
     this.standbys = standbys;
     this.gangs = gangs;
+    this.forming = forming;
+    this.growth = growth;
     this.reach = reach;
     this.placement = placement;
     this.policy = policy;
@@ -105,7 +111,7 @@ final class Sessions {
     }
     for (LeaseRef ref : inOrder) {
       if (state.current(ref, worker.id) == null) {
-        @Nullable LeaseRef next = gangs.nextOf(ref, worker.id, listed);
+        @Nullable LeaseRef next = forming.nextOf(ref, worker.id, listed);
         if (next != null) {
           listed.add(next);
           unheard.put(next, ref);
@@ -115,7 +121,7 @@ final class Sessions {
       }
     }
     state.outbox.send(worker, CoordinatorMessage.newBuilder().setWelcome(welcome).build());
-    unheard.forEach((next, before) -> gangs.offerAgain(next, before, now));
+    unheard.forEach((next, before) -> forming.offerAgain(next, before, now));
     for (Running held : worker.heldJobs()) {
       giveUpUnlisted(held, worker, listed, now);
     }
@@ -186,7 +192,7 @@ final class Sessions {
     state.outbox.send(worker, CoordinatorMessage.newBuilder().setHeartbeatReply(reply).build());
     for (String jobId : heartbeat.getPreparedJobsList()) {
       if (worker.told.get(jobId) == Worker.Preparation.JOIN) {
-        gangs.joinerReady(jobId, worker, placement.reservation(), now);
+        growth.joinerReady(jobId, worker, placement.reservation(), now);
       }
     }
     if (wasSilent) {
