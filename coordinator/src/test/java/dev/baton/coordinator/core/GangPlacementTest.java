@@ -389,6 +389,49 @@ final class GangPlacementTest {
   }
 
   @Test
+  void whatAHeartbeatSaysOfItsLibtorchLetsAWorkerTakeReplicas() {
+    GangWorld.Daemon a = withoutLibtorch("a", 2);
+    String job = world.submit(2, 2);
+    assertThat(world.why(job)).contains("the libtorch of a has no collectives");
+    a.libtorch = "2.10";
+    a.beat();
+    assertThat(world.why(job)).contains("the libtorch of a has no collectives");
+    a.replicas = true;
+    a.beat();
+    assertThat(world.members(job)).containsExactly("a", "a");
+    assertThat(world.ask(Scheduler::workers).get(0).getMachine().getLibtorch()).isEqualTo("2.10");
+  }
+
+  @Test
+  void aGangGrowsByAWorkerWhoseHeartbeatTellsTheSameLibtorch() {
+    onHost("a", 1);
+    String job = world.submit(1, 3);
+    world.form(job, 0);
+    GangWorld.Daemon b = withoutLibtorch("b", 1);
+    GangWorld.Daemon c = withoutLibtorch("c", 1);
+    b.libtorch = "2.9";
+    b.replicas = true;
+    b.beat();
+    assertThat(preparations()).isZero();
+    c.libtorch = "2.10";
+    c.replicas = true;
+    c.beat();
+    assertThat(c.last().getPrepare().getAssignment().getJoins()).isTrue();
+    assertThat(preparations()).isEqualTo(1);
+  }
+
+  /** A worker that has not loaded its libtorch yet. */
+  private GangWorld.Daemon withoutLibtorch(String id, int slots) {
+    return world.worker(
+        id,
+        slots,
+        hello -> {
+          hello.setHostId("shared").setReplicas(false);
+          hello.getMachineBuilder().clearLibtorch();
+        });
+  }
+
+  @Test
   void growthOverMachinesIsProbedFirst() {
     GangWorld.Daemon a = world.reachable("a", 1);
     String job = world.submit(1, 2);

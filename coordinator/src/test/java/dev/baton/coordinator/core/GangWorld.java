@@ -5,12 +5,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.baton.coordinator.testing.InMemoryStores;
 import dev.baton.v1.AttemptOutcome;
 import dev.baton.v1.BeginAttemptRequest;
-import dev.baton.v1.BuiltinModel;
 import dev.baton.v1.CommitCheckpointRequest;
 import dev.baton.v1.CompletedUpload;
 import dev.baton.v1.CoordinatorMessage;
 import dev.baton.v1.CreateUploadRequest;
-import dev.baton.v1.Data;
 import dev.baton.v1.Draining;
 import dev.baton.v1.FinishAttemptRequest;
 import dev.baton.v1.GroupBroken;
@@ -19,11 +17,8 @@ import dev.baton.v1.Heartbeat;
 import dev.baton.v1.Hello;
 import dev.baton.v1.JobSpec;
 import dev.baton.v1.LeaseRef;
-import dev.baton.v1.Loss;
 import dev.baton.v1.Machine;
-import dev.baton.v1.Model;
 import dev.baton.v1.Offer;
-import dev.baton.v1.Optimizer;
 import dev.baton.v1.Order;
 import dev.baton.v1.Probe;
 import dev.baton.v1.ProbeResult;
@@ -31,13 +26,7 @@ import dev.baton.v1.Progress;
 import dev.baton.v1.ProgressReport;
 import dev.baton.v1.ReplicaProgress;
 import dev.baton.v1.Replicas;
-import dev.baton.v1.Resources;
 import dev.baton.v1.Result;
-import dev.baton.v1.Sgd;
-import dev.baton.v1.Source;
-import dev.baton.v1.Synthetic;
-import dev.baton.v1.SyntheticRegression;
-import dev.baton.v1.Training;
 import dev.baton.v1.UploadContent;
 import dev.baton.v1.UploadPart;
 import java.util.ArrayList;
@@ -66,6 +55,11 @@ final class GangWorld {
     private boolean connected;
     private int seen;
     boolean beats = true;
+
+    /** What its heartbeats say of its libtorch. */
+    String libtorch = "";
+
+    boolean replicas;
     final Set<LeaseRef> leases = new LinkedHashSet<>();
     final Set<String> prepared = new LinkedHashSet<>();
 
@@ -99,6 +93,8 @@ final class GangWorld {
                       .setSeq(1)
                       .addAllLeases(leases)
                       .addAllPreparedJobs(prepared)
+                      .setLibtorch(libtorch)
+                      .setReplicas(replicas)
                       .build(),
                   now()));
       take();
@@ -353,25 +349,8 @@ final class GangWorld {
   // ---- Jobs
 
   static JobSpec.Builder spec(int min, int max) {
-    return JobSpec.newBuilder()
-        .setName("regression")
-        .setModel(Model.newBuilder().setBuiltin(BuiltinModel.newBuilder().setName("linear")))
-        .setData(
-            Data.newBuilder()
-                .setTrain(
-                    Source.newBuilder()
-                        .setSynthetic(
-                            Synthetic.newBuilder()
-                                .setRegression(
-                                    SyntheticRegression.newBuilder().setSamples(10_000)))))
-        .setTraining(
-            Training.newBuilder()
-                .setEpochs(1)
-                .setBatchSize(100)
-                .setLoss(Loss.LOSS_MSE)
-                .setOptimizer(Optimizer.newBuilder().setSgd(Sgd.newBuilder().setLr(0.1))))
-        .setReplicas(Replicas.newBuilder().setMin(min).setMax(max))
-        .setResources(Resources.newBuilder().setGpus(0).setCpus(1).setMemory(1L << 30));
+    return TestJobs.regression(10_000, 100)
+        .setReplicas(Replicas.newBuilder().setMin(min).setMax(max));
   }
 
   String submit(int min, int max) {

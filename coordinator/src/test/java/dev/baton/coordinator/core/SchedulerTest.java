@@ -9,35 +9,25 @@ import dev.baton.v1.AppendLogRequest;
 import dev.baton.v1.Assignment;
 import dev.baton.v1.AttemptOutcome;
 import dev.baton.v1.BeginAttemptRequest;
-import dev.baton.v1.BuiltinModel;
 import dev.baton.v1.CommitCheckpointRequest;
 import dev.baton.v1.CompletedUpload;
 import dev.baton.v1.CoordinatorMessage;
 import dev.baton.v1.CreateDownloadRequest;
 import dev.baton.v1.CreateUploadRequest;
 import dev.baton.v1.DamagedCheckpoint;
-import dev.baton.v1.Data;
 import dev.baton.v1.Draining;
 import dev.baton.v1.FinishAttemptRequest;
 import dev.baton.v1.Heartbeat;
 import dev.baton.v1.Hello;
 import dev.baton.v1.JobSpec;
 import dev.baton.v1.LeaseRef;
-import dev.baton.v1.Loss;
 import dev.baton.v1.Machine;
 import dev.baton.v1.MetricPoint;
-import dev.baton.v1.Model;
-import dev.baton.v1.Optimizer;
 import dev.baton.v1.OrderKind;
 import dev.baton.v1.Progress;
 import dev.baton.v1.ProgressReport;
 import dev.baton.v1.Resources;
 import dev.baton.v1.Result;
-import dev.baton.v1.Sgd;
-import dev.baton.v1.Source;
-import dev.baton.v1.Synthetic;
-import dev.baton.v1.SyntheticRegression;
-import dev.baton.v1.Training;
 import dev.baton.v1.UploadContent;
 import dev.baton.v1.UploadPart;
 import java.util.ArrayList;
@@ -116,23 +106,7 @@ final class SchedulerTest {
   // ---- A client and workers, by hand
 
   private static JobSpec.Builder spec() {
-    return JobSpec.newBuilder()
-        .setName("regression")
-        .setModel(Model.newBuilder().setBuiltin(BuiltinModel.newBuilder().setName("linear")))
-        .setData(
-            Data.newBuilder()
-                .setTrain(
-                    Source.newBuilder()
-                        .setSynthetic(
-                            Synthetic.newBuilder()
-                                .setRegression(SyntheticRegression.newBuilder().setSamples(100)))))
-        .setTraining(
-            Training.newBuilder()
-                .setEpochs(1)
-                .setBatchSize(10)
-                .setLoss(Loss.LOSS_MSE)
-                .setOptimizer(Optimizer.newBuilder().setSgd(Sgd.newBuilder().setLr(0.1))))
-        .setResources(Resources.newBuilder().setGpus(0).setCpus(1).setMemory(1L << 30));
+    return TestJobs.regression(100, 10);
   }
 
   private String submit(JobSpec.Builder spec) {

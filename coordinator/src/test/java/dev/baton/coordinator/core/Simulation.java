@@ -3,23 +3,12 @@ package dev.baton.coordinator.core;
 import com.google.protobuf.Duration;
 import dev.baton.coordinator.testing.InMemoryStores;
 import dev.baton.v1.Assignment;
-import dev.baton.v1.BuiltinModel;
 import dev.baton.v1.CheckpointPolicy;
-import dev.baton.v1.Data;
 import dev.baton.v1.JobSpec;
 import dev.baton.v1.LeaseRef;
-import dev.baton.v1.Loss;
 import dev.baton.v1.MetricPoint;
-import dev.baton.v1.Model;
-import dev.baton.v1.Optimizer;
 import dev.baton.v1.Replicas;
-import dev.baton.v1.Resources;
 import dev.baton.v1.Retries;
-import dev.baton.v1.Sgd;
-import dev.baton.v1.Source;
-import dev.baton.v1.Synthetic;
-import dev.baton.v1.SyntheticRegression;
-import dev.baton.v1.Training;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -662,24 +651,7 @@ final class Simulation {
   // ---- Clients
 
   private static JobSpec spec(long steps, int min, int max) {
-    return JobSpec.newBuilder()
-        .setName("simulated")
-        .setModel(Model.newBuilder().setBuiltin(BuiltinModel.newBuilder().setName("linear")))
-        .setData(
-            Data.newBuilder()
-                .setTrain(
-                    Source.newBuilder()
-                        .setSynthetic(
-                            Synthetic.newBuilder()
-                                .setRegression(
-                                    SyntheticRegression.newBuilder().setSamples(steps)))))
-        .setTraining(
-            Training.newBuilder()
-                .setEpochs(1)
-                .setBatchSize(max)
-                .setLoss(Loss.LOSS_MSE)
-                .setOptimizer(Optimizer.newBuilder().setSgd(Sgd.newBuilder().setLr(0.1))))
-        .setResources(Resources.newBuilder().setCpus(1).setMemory(1 << 30))
+    return TestJobs.regression(steps, max)
         .setReplicas(Replicas.newBuilder().setMin(min).setMax(max))
         .setCheckpoint(CheckpointPolicy.newBuilder().setKeep(2))
         .setRetries(
