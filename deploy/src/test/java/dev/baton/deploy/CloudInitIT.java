@@ -12,12 +12,10 @@ import java.time.Duration;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
 
 /**
  * The VMs that deploy/cloud-init describes, both on one machine with systemd and nothing of Baton.
  */
-@EnabledIfSystemProperty(named = "baton.test.long", matches = "true")
 class CloudInitIT {
   private static final Path DIR = LocalCluster.root().resolve("deploy/target/cloud-init-it");
   private static final Duration LIMIT = Duration.ofMinutes(4);

@@ -13,33 +13,17 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
 
 /**
  * The steps of deploy/README.md, run as they stand there on a machine with systemd and nothing of
  * Baton: a server, the worker on it as a pasted line and as a service, a backup, a newer release.
  */
-@EnabledIfSystemProperty(named = "baton.test.long", matches = "true")
 class DeployReadmeIT {
   private static final Path DIR = LocalCluster.root().resolve("deploy/target/readme-it");
   private static final Duration LIMIT = Duration.ofMinutes(2);
 
   /** The worker's client is called by its path, as whoever follows the steps does. */
   private static final String CLIENT = "~/baton/bin/baton ";
-
-  private static final String JOB =
-      """
-      name: line
-      model: {builtin: {name: linear, in_features: 2, out_features: 1}}
-      data: {train: {synthetic: {regression: {samples: 1000}}}}
-      training:
-        epochs: 1000000
-        batch_size: 100
-        optimizer: {adam: {lr: 0.1}}
-        loss: mse
-        seed: 7
-      checkpoint: {interval: 1s}
-      """;
 
   private DeployReadme readme;
   private SystemdMachine machine;
@@ -118,7 +102,7 @@ class DeployReadmeIT {
     step("client", "TOKEN", user);
 
     assertThat(step("join", "JOIN LINE", join)).contains("ready: worker ");
-    Files.writeString(machine.srv().resolve("job.yaml"), JOB);
+    Files.writeString(machine.srv().resolve("job.yaml"), JoinLine.JOB);
     String job = machine.run(CLIENT + "submit job.yaml").orFail();
     awaitAttempt(job, 1);
     machine.run("kill $(cat ~/baton-worker/worker.pid)").orFail();

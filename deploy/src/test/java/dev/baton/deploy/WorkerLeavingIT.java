@@ -12,85 +12,61 @@ import java.time.LocalTime;
 import java.time.ZoneId;
 import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.List;
+import java.util.Set;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
  * Workers that know when they go: by the machine's end, a cloud's notice, idleness, the hours of
  * the day. No step is lost, none is done twice, and the weights are those of an undisturbed run.
  */
-@EnabledIfSystemProperty(named = "baton.test.long", matches = "true")
-class EndingIT {
-  private static final Duration LIMIT = Duration.ofMinutes(4);
+class WorkerLeavingIT {
+  private static final Duration LIMIT = DigitsJob.LIMIT;
+  private static final Duration CHECKPOINTS = Duration.ofMillis(300);
   private static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("HH:mm:ss");
 
   @TempDir static Path shared;
-  private static String weights;
+  private static LocalCluster cluster;
+  private static DigitsJob digits;
 
   @TempDir Path dir;
-  private LocalCluster cluster;
-
-  private static String job(int epochs) {
-    return """
-        name: ending
-        model: {builtin: {name: mnist-cnn, num_classes: 10}}
-        data:
-          train: {dataset: digits, split: train}
-          transforms: [{normalize: {mean: [0.2], std: [0.3]}}]
-        training:
-          epochs: %d
-          batch_size: 32
-          optimizer: {sgd: {lr: 0.02, momentum: 0.9}}
-          loss: cross_entropy
-          seed: 3
-        checkpoint: {interval: 300ms}
-        """
-        .formatted(epochs);
-  }
 
   @BeforeAll
   static void trainUndisturbed() throws Exception {
-    DrawDigits.write(shared.resolve("digits"), 1_000, 100, 5);
-    try (LocalCluster cluster = clusterWithDigits(shared.resolve("undisturbed"))) {
-      cluster.startWorker("alone");
-      weights = succeeded(cluster, cluster.submit(job(8))).at("/result/weights_sha256").asText();
-    }
+    Path config =
+        Files.writeString(
+            shared.resolve("coordinator.yaml"), "lease: {heartbeat: 1s, lease: 5s}\n");
+    cluster =
+        LocalCluster.start(shared.resolve("cluster"), "127.0.0.1", "--config", config.toString());
+    digits = DigitsJob.train(cluster, 8, 1);
   }
 
-  private static LocalCluster clusterWithDigits(Path dir) throws Exception {
-    LocalCluster cluster = LocalCluster.start(dir);
-    cluster
-        .baton("dataset", "push", "digits", shared.resolve("digits").toString(), "--format", "idx")
-        .orFail();
-    return cluster;
-  }
-
-  private static JsonNode succeeded(LocalCluster cluster, String job) throws Exception {
-    JsonNode end = cluster.await(job, LIMIT);
-    assertThat(end.get("state").asText()).as("%s", end).isEqualTo("SUCCEEDED");
-    return end;
-  }
-
-  @BeforeEach
-  void start() throws Exception {
-    cluster = clusterWithDigits(dir.resolve("cluster"));
-  }
-
-  @AfterEach
-  void stop() {
+  @AfterAll
+  static void stop() {
     cluster.close();
   }
 
+  @AfterEach
+  void leaveNothing() throws Exception {
+    cluster.haveWorkers(0);
+    for (JsonNode job : LocalCluster.JSON.readTree(cluster.baton("jobs", "-o", "json").orFail())) {
+      if (Set.of("QUEUED", "RUNNING").contains(job.get("state").asText())) {
+        cluster.baton("cancel", job.get("id").asText()).orFail();
+      }
+    }
+  }
+
+  private static String submit() throws Exception {
+    return digits.submit(cluster, 1, 1, CHECKPOINTS);
+  }
+
   private JsonNode expectSameEnd(String job, String... workers) throws Exception {
-    JsonNode end = succeeded(cluster, job);
-    assertThat(end.at("/result/weights_sha256").asText()).as("%s", end).isEqualTo(weights);
+    JsonNode end = digits.expectSameEnd(cluster, job);
     // A lease may have been given back before its first step, on a busy machine.
     List<JsonNode> attempts = new ArrayList<>();
     end.get("attempts")
@@ -117,13 +93,14 @@ class EndingIT {
     }
   }
 
-  /** Has a job last until a time, however fast the machine is. */
-  private static void freezeTrainerUntil(Daemon worker, long nanos) throws Exception {
-    ProcessHandle trainer =
-        worker.children().stream()
-            .max(Comparator.comparing(p -> p.info().totalCpuDuration().orElse(Duration.ZERO)))
-            .orElseThrow();
+  /** Has a job last until its trainer is thawed, however fast the machine is. */
+  private static ProcessHandle freezeTrainer(Daemon worker) throws Exception {
+    ProcessHandle trainer = Trainers.atWork(worker);
     Daemon.signal("STOP", trainer.pid());
+    return trainer;
+  }
+
+  private static void thawAt(long nanos, ProcessHandle trainer) throws Exception {
     Thread.sleep(Math.max(0, (nanos - System.nanoTime()) / 1_000_000));
     Daemon.signal("CONT", trainer.pid());
   }
@@ -144,38 +121,41 @@ class EndingIT {
 
   @Test
   void jobsAreHandedOverBeforeTheMachineEnds() throws Exception {
-    String job = cluster.submit(job(8));
+    String job = submit();
     long started = System.nanoTime();
     Duration life = Duration.ofSeconds(75);
     Path ran = dir.resolve("ran");
     Daemon first =
         cluster.startWorker(
-            "first", "--ends-in", "75s", "--on-exit", "echo $BATON_EXIT_REASON > " + ran);
+            "rented", "--ends-in", "75s", "--on-exit", "echo $BATON_EXIT_REASON > " + ran);
     awaitCheckpoint(job);
-    freezeTrainerUntil(first, started + Duration.ofSeconds(57).toNanos());
+    ProcessHandle trainer = freezeTrainer(first);
     // Not offered to who ends before long.
-    String another = cluster.submit(job(1));
+    String another = submit();
+    // It leaves 15 s before the end.
+    thawAt(started + Duration.ofSeconds(62).toNanos(), trainer);
     assertThat(first.awaitExit(life)).isZero();
     assertThat(System.nanoTime() - started).isLessThan(life.toNanos());
     assertThat(ran).hasContent("end");
     assertThat(log(first)).contains("no more jobs: its machine ends at", "leaving (end)");
     assertThat(cluster.show(another).get("attempts")).isEmpty();
-    cluster.startWorker("second");
-    expectSameEnd(job, "first", "second");
+    cluster.startWorker("next");
+    expectSameEnd(job, "rented", "next");
   }
 
   @Test
   void cloudsThatTakeMachinesBackAreHeard() throws Exception {
-    String job = cluster.submit(job(8));
+    String job = submit();
     for (Cloud cloud : Cloud.values()) {
       try (MetadataService service = new MetadataService(cloud)) {
         Daemon worker = cluster.startWorker(cloud.name(), "--metadata-service", service.url());
         try (Watch watch = Watch.of(cluster, job)) {
           watch.awaitStep(0, 1, LIMIT);
         }
+        ProcessHandle trainer = freezeTrainer(worker);
         service.takeBack();
-        // Until it must have heard of it.
-        freezeTrainerUntil(worker, System.nanoTime() + Duration.ofSeconds(7).toNanos());
+        // When it must have heard of it.
+        thawAt(System.nanoTime() + Duration.ofSeconds(7).toNanos(), trainer);
         assertThat(worker.awaitExit(Duration.ofSeconds(30))).isZero();
         assertThat(log(worker)).contains("leaving (spot)").doesNotContain("cannot be asked");
       }
@@ -186,21 +166,22 @@ class EndingIT {
 
   @Test
   void anIdleWorkerEndsAndRunsItsCommand() throws Exception {
-    String job = cluster.submit(job(1));
+    String job = submit();
     Path ran = dir.resolve("ran");
     Daemon worker =
         cluster.startWorker(
-            "first", "--idle-exit", "10s", "--on-exit", "echo $BATON_EXIT_REASON > " + ran);
-    succeeded(cluster, job);
+            "idler", "--idle-exit", "10s", "--on-exit", "echo $BATON_EXIT_REASON > " + ran);
+    JsonNode end = cluster.await(job, LIMIT);
     assertThat(worker.isAlive()).isTrue();
+    assertThat(end.get("state").asText()).as("%s", end).isEqualTo("SUCCEEDED");
     assertThat(worker.awaitExit(Duration.ofSeconds(30))).isZero();
     assertThat(ran).hasContent("idle");
-    assertThat(state("first")).isEqualTo("GONE");
+    assertThat(state("idler")).isEqualTo("GONE");
   }
 
   @Test
   void outsideItsHoursAWorkerRestsAndThenGoesOn() throws Exception {
-    String job = cluster.submit(job(8));
+    String job = submit();
     long started = System.nanoTime();
     LocalTime now = LocalTime.now(ZoneId.systemDefault());
     String hours =
@@ -212,7 +193,7 @@ class EndingIT {
                 TIME.format(now.plusHours(1)));
     Daemon worker = cluster.startWorker("pc", "--hours", hours);
     awaitCheckpoint(job);
-    freezeTrainerUntil(worker, started + Duration.ofSeconds(37).toNanos());
+    thawAt(started + Duration.ofSeconds(42).toNanos(), freezeTrainer(worker));
     // It leaves the memory to others.
     while (!log(worker).contains("no more jobs: outside its hours")
         || !worker.children().isEmpty()) {
@@ -228,8 +209,8 @@ class EndingIT {
 
   @Test
   void whoWasSuspendedAsksForMore() throws Exception {
-    String job = cluster.submit(job(8));
-    Daemon notebook = cluster.startWorker("notebook", "--idle-exit", "20s");
+    String job = submit();
+    Daemon notebook = cluster.startWorker("notebook", "--idle-exit", "12s");
     awaitCheckpoint(job);
     List<ProcessHandle> all =
         Stream.concat(notebook.children().stream(), ProcessHandle.of(notebook.pid()).stream())
@@ -238,17 +219,16 @@ class EndingIT {
       Daemon.signal("STOP", process.pid());
     }
     // Its lease ends, and as long as nobody sees it, it is idle.
-    Thread.sleep(30_000);
+    Thread.sleep(16_000);
     for (ProcessHandle process : all) {
       Daemon.signal("CONT", process.pid());
     }
-    JsonNode end = succeeded(cluster, job);
-    assertThat(end.at("/result/weights_sha256").asText()).isEqualTo(weights);
+    digits.expectSameEnd(cluster, job);
     // Suspended once more, with nothing to do.
     Daemon.signal("STOP", notebook.pid());
-    Thread.sleep(30_000);
+    Thread.sleep(16_000);
     Daemon.signal("CONT", notebook.pid());
-    succeeded(cluster, cluster.submit(job(1)));
+    digits.expectSameEnd(cluster, submit());
     assertThat(notebook.isAlive()).isTrue();
   }
 }
