@@ -195,6 +195,8 @@ public final class TrainingRun {
     JoinGroup join = control.awaitJoin();
     // Its steps are ahead of the next group's agreement, and its points come again.
     snapshots.forget();
+    // A member that joins knows of no commit before: it is given no point of one.
+    points.committed(control.committedStep());
     long position = position();
     Engine.Standing standing =
         group.form(

@@ -40,17 +40,11 @@ final class GangTrainerMain {
 
   private static MemoryData data(Run run) {
     JobSpec spec = run.getSpec();
-    int channels = spec.getModel().getBuiltin().getName().equals("mnist-cnn") ? 1 : 3;
-    int edge =
-        switch (spec.getModel().getBuiltin().getName()) {
-          case "lenet" -> 32;
-          case "mnist-cnn" -> 28;
-          default -> 16;
-        };
+    boolean digits = spec.getModel().getBuiltin().getName().equals("mnist-cnn");
     Path limit = Path.of(run.getAttemptDir()).resolveSibling(LIMIT);
     return new MemoryData(
         spec,
-        new MemoryData.Pictures(GangTrainersTest.SAMPLES, channels, edge),
+        new MemoryData.Pictures(GangTrainersTest.SAMPLES, digits ? 1 : 3, digits ? 14 : 32),
         (pass, batch) -> {
           LockSupport.parkNanos(BATCH_NANOS);
           while (pass == Pass.TRAIN && batch > read(limit)) {

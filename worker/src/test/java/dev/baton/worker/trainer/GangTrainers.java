@@ -14,6 +14,7 @@ import dev.baton.v1.MetricPoint;
 import dev.baton.v1.SnapshotWritten;
 import dev.baton.v1.TrainerMessage;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -31,8 +32,11 @@ import org.jspecify.annotations.Nullable;
 final class GangTrainers implements AutoCloseable {
   private static final long FAR = TimeUnit.HOURS.toNanos(1);
 
-  /** Of a trainer's process; two hundred times what is needed. */
-  private static final long WAIT_SECONDS = 60;
+  /** Of a trainer; a hundred times what is needed. */
+  private static final long WAIT_MILLIS = 120_000;
+
+  /** To the next step for who is awaited. */
+  private static final long NUDGE_MILLIS = 1_000;
 
   /** A trainer and all that it said. */
   final class Member implements AutoCloseable {
@@ -68,16 +72,26 @@ final class GangTrainers implements AutoCloseable {
 
     /** The next message that is wanted, of those that were not awaited yet. */
     TrainerMessage await(Predicate<TrainerMessage> wanted) {
-      return await(wanted, false);
+      return await(wanted, false, false);
+    }
+
+    /**
+     * The same of what is said between two steps: a member that waits at the limit hears nothing,
+     * and where the step that is left was made too early, there is another one.
+     */
+    private TrainerMessage awaitBetweenSteps(Predicate<TrainerMessage> wanted) {
+      return await(wanted, false, true);
     }
 
     /** What it fails with. */
     String failure() {
-      return await(TrainerMessage::hasFailed, true).getFailed().getMessage();
+      return await(TrainerMessage::hasFailed, true, false).getFailed().getMessage();
     }
 
-    private TrainerMessage await(Predicate<TrainerMessage> wanted, boolean fails) {
-      long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(WAIT_SECONDS);
+    private TrainerMessage await(
+        Predicate<TrainerMessage> wanted, boolean fails, boolean betweenSteps) {
+      long begin = System.nanoTime();
+      int nudges = 0;
       synchronized (GangTrainers.this) {
         while (true) {
           while (read < said.size()) {
@@ -87,12 +101,16 @@ final class GangTrainers implements AutoCloseable {
               return message;
             }
           }
-          long left = TimeUnit.NANOSECONDS.toMillis(end - System.nanoTime());
-          if (left <= 0) {
+          long waited = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - begin);
+          if (waited >= WAIT_MILLIS) {
             throw new AssertionError(name + " does not say it: " + said + "\n" + log());
           }
+          if (betweenSteps && waited >= (nudges + 1) * NUDGE_MILLIS) {
+            nudges++;
+            goOn(1);
+          }
           try {
-            GangTrainers.this.wait(left);
+            GangTrainers.this.wait(NUDGE_MILLIS);
           } catch (InterruptedException e) {
             throw new IllegalStateException(e);
           }
@@ -128,8 +146,12 @@ final class GangTrainers implements AutoCloseable {
   private final Map<String, MetricPoint> committed = new LinkedHashMap<>();
   private List<Member> members = List.of();
   private long term;
+  private long limit;
 
-  /** Points that came in a snapshot of this term although a commit had taken them before. */
+  /** The newest step that was committed. */
+  private long committedStep;
+
+  /** Points that came although a commit had taken them, but for those that may come twice. */
   private int repeated;
 
   /** The newest term's rank 0, whose snapshots are committed. */
@@ -138,6 +160,7 @@ final class GangTrainers implements AutoCloseable {
   GangTrainers(Path dir, JobSpec spec) {
     this.dir = dir;
     this.spec = spec;
+    goOn(0);
   }
 
   /** Starts a trainer, which waits. */
@@ -161,6 +184,7 @@ final class GangTrainers implements AutoCloseable {
 
   private void commit(SnapshotWritten snapshot) {
     put(snapshot.getPointsList());
+    committedStep = snapshot.getStep();
     sendAll(
         m ->
             m.setCheckpointCommitted(CheckpointCommitted.newBuilder().setStep(snapshot.getStep())));
@@ -169,7 +193,9 @@ final class GangTrainers implements AutoCloseable {
   private void put(List<MetricPoint> points) {
     for (MetricPoint point : points) {
       MetricPoint before = committed.put(point.getSeries() + " " + point.getStep(), point);
-      repeated += before == null ? 0 : 1;
+      boolean mayRepeat =
+          point.getStep() == committedStep && !point.getSeries().startsWith(PointLog.AFTER_STEP);
+      repeated += before == null || mayRepeat ? 0 : 1;
     }
   }
 
@@ -216,9 +242,10 @@ final class GangTrainers implements AutoCloseable {
   /** Awaits the members of the term and lets them form their group. */
   long form() {
     int port = 0;
+    goOn(1);
     for (Member member : members) {
       TrainerMessage waiting =
-          member.await(
+          member.awaitBetweenSteps(
               m -> m.hasGroupWaiting() && m.getGroupWaiting().getGroup().equals("job/" + term));
       if (member == members.get(0)) {
         port = waiting.getGroupWaiting().getPort();
@@ -265,12 +292,28 @@ final class GangTrainers implements AutoCloseable {
   long checkpoint() throws IOException {
     Member first = members.get(0);
     first.send(m -> m.setCheckpointNow(CheckpointNow.getDefaultInstance()));
-    return first.await(TrainerMessage::hasSnapshot).getSnapshot().getStep();
+    goOn(1);
+    return first.awaitBetweenSteps(TrainerMessage::hasSnapshot).getSnapshot().getStep();
   }
 
-  /** Lets steps be made up to that one. */
-  void limit(long step) throws IOException {
-    GangTrainerMain.limit(dir, step);
+  /** Lets so many more steps be made, of all that there are. */
+  synchronized void goOn(long steps) {
+    limit += Math.min(steps, Long.MAX_VALUE - limit);
+    try {
+      GangTrainerMain.limit(dir, limit);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** Lets all steps be made. */
+  void goOnToTheEnd() {
+    goOn(Long.MAX_VALUE);
+  }
+
+  /** The last step that may have been made. */
+  synchronized long limit() {
+    return limit;
   }
 
   Finished finished() {
