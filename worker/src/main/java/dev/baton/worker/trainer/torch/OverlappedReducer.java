@@ -2,6 +2,7 @@ package dev.baton.worker.trainer.torch;
 
 import java.lang.management.ManagementFactory;
 import java.lang.management.ThreadMXBean;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -27,6 +28,15 @@ final class OverlappedReducer implements AutoCloseable {
 
   private static final long BUCKET = 25 << 20;
 
+  /**
+   * How long a member may be silent where steps are short: a backward pass that waits for others
+   * cannot be told to end, and one that was merely slow costs no more than another group. The
+   * group's own limit holds until the first step, slow for reasons of its own, is done.
+   */
+  private static final Duration LEAST_SILENCE = Duration.ofSeconds(10);
+
+  private static final int STEPS_OF_SILENCE = 20;
+
   private final Owned owned = new Owned();
 
   /**
@@ -46,6 +56,8 @@ final class OverlappedReducer implements AutoCloseable {
   private final boolean onHost;
   private final long bytes;
   private final ThreadMXBean threads = ManagementFactory.getThreadMXBean();
+  private long stepBegan;
+  private Duration silence = Duration.ZERO;
 
   OverlappedReducer(ReplicaGroup group, List<Tensor> parameters) {
     this.group = group;
@@ -105,6 +117,7 @@ final class OverlappedReducer implements AutoCloseable {
 
   /** Before the forward pass; the first time after a backward pass, orders buckets by readiness. */
   void beforeForward() {
+    stepBegan = System.nanoTime();
     reducer.rebuild_buckets();
     reducer.prepare_for_forward();
   }
@@ -146,6 +159,16 @@ final class OverlappedReducer implements AutoCloseable {
   /** Before the next step, where this one came to nothing. */
   void forget() {
     report.mutable_grad().reset();
+  }
+
+  /** The step's collectives have ended: what it took tells how long those of the next may wait. */
+  void stepDone() {
+    Duration steps = Duration.ofNanos(System.nanoTime() - stepBegan).multipliedBy(STEPS_OF_SILENCE);
+    Duration allowed = steps.compareTo(LEAST_SILENCE) > 0 ? steps : LEAST_SILENCE;
+    if (!allowed.equals(silence)) {
+      silence = allowed;
+      group.silentAtMost(allowed);
+    }
   }
 
   @Override

@@ -5,6 +5,7 @@ import dev.baton.worker.trainer.Engine.Traffic;
 import dev.baton.worker.trainer.GroupBrokenException;
 import dev.baton.worker.trainer.Membership;
 import dev.baton.worker.trainer.TrainingException;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.locks.LockSupport;
@@ -66,6 +67,7 @@ final class ReplicaGroup implements AutoCloseable {
   private final int size;
   private final String name;
   private final boolean nccl;
+  private final Duration longestSilence;
   private final TensorOptions wireOptions;
   private final boolean staged;
   private final Backend backend;
@@ -214,7 +216,8 @@ final class ReplicaGroup implements AutoCloseable {
     this.wireOptions = owned.keep(new TensorOptions(nccl ? device : new Device(DeviceType.CPU)));
     this.look = owned.keep(new Milliseconds(LOOK_MILLIS));
     this.equalSplits = owned.keep(new LongVector());
-    this.timeout = owned.keep(new Milliseconds(membership.timeout().toMillis()));
+    this.longestSilence = membership.timeout();
+    this.timeout = owned.keep(new Milliseconds(longestSilence.toMillis()));
     Milliseconds forming = new Milliseconds(membership.forming().toMillis());
     TCPStore connected = server.keep(store(membership, forming));
     if (rank == 0) {
@@ -339,6 +342,19 @@ final class ReplicaGroup implements AutoCloseable {
 
   int size() {
     return size;
+  }
+
+  /**
+   * Sets how long collectives that are begun from now on wait for another rank: no longer than was
+   * said when the group was formed, as NCCL's do anyway. None may be under way.
+   */
+  void silentAtMost(Duration longest) {
+    if (!nccl) {
+      Duration allowed = longest.compareTo(longestSilence) < 0 ? longest : longestSilence;
+      try (Milliseconds millis = new Milliseconds(allowed.toMillis())) {
+        backend.setTimeout(millis);
+      }
+    }
   }
 
   /** For {@link org.bytedeco.pytorch.Reducer}. */

@@ -45,8 +45,8 @@ import org.jspecify.annotations.Nullable;
  */
 final class TorchEngine implements Engine {
   /**
-   * How long a member may be silent in fast mode: a backward pass that waits for others cannot be
-   * told to end, and one that was merely slow costs no more than another group.
+   * How long a member may be silent in fast mode at most; {@link OverlappedReducer} says how long
+   * where steps are short.
    */
   private static final Duration FAST_SILENCE = Duration.ofSeconds(30);
 
@@ -420,6 +420,7 @@ final class TorchEngine implements Engine {
       if (sent != null) {
         sent.await();
       }
+      reducer.stepDone();
     } catch (RuntimeException e) {
       gradientSlots.forEach(Tensor::reset);
       reducer.forget();
