@@ -39,11 +39,16 @@ public final class TrainerMain {
 
   /** The process. */
   public static void main(String[] args) {
-    main(args, TorchEngines::load, JobData::open);
+    main(args, TorchEngines::load, JobData::open, true);
   }
 
   /** The same with other engines and other data; never returns. */
   static void main(String[] args, Supplier<EngineFactory> engines, Trainer.DataOpener data) {
+    main(args, engines, data, false);
+  }
+
+  private static void main(
+      String[] args, Supplier<EngineFactory> engines, Trainer.DataOpener data, boolean warmsUp) {
     PrintStream out =
         new PrintStream(new FileOutputStream(FileDescriptor.out), true, StandardCharsets.UTF_8);
     System.setOut(out);
@@ -52,7 +57,7 @@ public final class TrainerMain {
       if (args.length != 1) {
         throw new IllegalArgumentException("the one argument is the path of the daemon's socket");
       }
-      new TrainerMain(DaemonLink.connect(Path.of(args[0])), out).attend(engines, data);
+      new TrainerMain(DaemonLink.connect(Path.of(args[0])), out).attend(engines, data, warmsUp);
       code = DONE;
     } catch (Throwable e) {
       e.printStackTrace(out);
@@ -60,7 +65,7 @@ public final class TrainerMain {
     exit(out, code);
   }
 
-  private void attend(Supplier<EngineFactory> engines, Trainer.DataOpener data)
+  private void attend(Supplier<EngineFactory> engines, Trainer.DataOpener data, boolean warmsUp)
       throws InterruptedException {
     Thread reader = new Thread(this::listen, "daemon-link");
     reader.setDaemon(true);
@@ -74,9 +79,20 @@ public final class TrainerMain {
                     .setKind(factory.kind(device()))
                     .setReplicas(factory.hasReplicas()))
             .build());
+    if (warmsUp) {
+      warmUp(factory, data);
+    }
     Job received = job.join();
     TrainingRun.Time time = new TrainingRun.Time(System::nanoTime, System::currentTimeMillis);
     new Trainer(factory, data, link::send, out, time).run(received.run(), received.control());
+  }
+
+  private void warmUp(EngineFactory factory, Trainer.DataOpener data) throws InterruptedException {
+    try {
+      WarmUp.run(factory, data, job, message -> {});
+    } catch (IOException e) {
+      // A full disk, perhaps: the job says so, if it needs room too.
+    }
   }
 
   /** The daemon says what a trainer may see before libtorch is loaded. */
