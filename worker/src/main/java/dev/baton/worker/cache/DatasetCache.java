@@ -15,7 +15,6 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -45,10 +44,17 @@ public final class DatasetCache {
         throws IOException, InterruptedException;
   }
 
+  /** What is left of the disk, in bytes. */
+  @FunctionalInterface
+  interface Disk {
+    long usableBytes() throws IOException;
+  }
+
   private final Path datasets;
   private final Path decoded;
   private final long quotaBytes;
   private final Clock clock;
+  private final Disk disk;
   private final Map<String, Integer> uses = new HashMap<>();
   // Held while fetching; the counts have their own lock, so that letting go never waits for it.
   private final Object staging = new Object();
@@ -57,10 +63,15 @@ public final class DatasetCache {
    * @param clock stamps what is used, for people's time: it outlives the process
    */
   public DatasetCache(Path root, long quotaBytes, Clock clock) throws IOException {
+    this(root, quotaBytes, clock, () -> LocalDisk.usableBytes(root));
+  }
+
+  DatasetCache(Path root, long quotaBytes, Clock clock, Disk disk) throws IOException {
     this.datasets = Files.createDirectories(root.resolve("datasets"));
     this.decoded = Files.createDirectories(root.resolve("decoded"));
     this.quotaBytes = quotaBytes;
     this.clock = clock;
+    this.disk = disk;
   }
 
   /** Where trainers share what they decoded. */
@@ -88,13 +99,7 @@ public final class DatasetCache {
       synchronized (staging) {
         if (!complete(dataset, dir)) {
           makeRoom(dataset);
-          for (DatasetFile file : dataset.getFilesList()) {
-            Path target = inside(dir, file.getPath());
-            if (!whole(file, target)) {
-              Files.createDirectories(parent(target));
-              fetch.fetch(dataset, file, target);
-            }
-          }
+          fetch(dataset, dir, fetch);
         }
         Files.setLastModifiedTime(dir, FileTime.from(clock.instant()));
       }
@@ -105,6 +110,34 @@ public final class DatasetCache {
         release(digest);
       }
     }
+  }
+
+  private void fetch(Dataset dataset, Path dir, Fetch fetch)
+      throws IOException, InterruptedException {
+    try {
+      for (DatasetFile file : dataset.getFilesList()) {
+        Path target = inside(dir, file.getPath());
+        if (!whole(file, target)) {
+          Files.createDirectories(parent(target));
+          fetch.fetch(dataset, file, target);
+        }
+      }
+    } catch (IOException e) {
+      if (!LocalDisk.isFull(e)) {
+        throw e;
+      }
+      // Others wrote meanwhile. Running jobs need what is left more than this one needs its start.
+      Trees.delete(dir);
+      throw new NoRoomException(LocalDisk.full(label(dataset), datasets), e);
+    }
+  }
+
+  private static String label(Dataset dataset) {
+    return "data set '%s' (%d bytes)".formatted(dataset.getName(), bytes(dataset));
+  }
+
+  private static long bytes(Dataset dataset) {
+    return dataset.getFilesList().stream().mapToLong(DatasetFile::getBytes).sum();
   }
 
   /** Ends one use. */
@@ -152,19 +185,20 @@ public final class DatasetCache {
   private record Entry(Path path, long bytes, FileTime lastUsed, boolean inUse) {}
 
   private void makeRoom(Dataset dataset) throws IOException {
-    long wanted = dataset.getFilesList().stream().mapToLong(DatasetFile::getBytes).sum();
+    long wanted = bytes(dataset);
     if (wanted > quotaBytes) {
-      throw tooBig(dataset, wanted);
+      throw tooBig(dataset);
     }
     List<Entry> entries = new ArrayList<>();
     entries(datasets, entries);
     entries(decoded, entries);
     Path own = datasets.resolve(dataset.getDigest());
+    long missing = wanted - size(own);
     long present =
         entries.stream().filter(e -> !e.path().equals(own)).mapToLong(Entry::bytes).sum();
     entries.sort(Comparator.comparing(Entry::lastUsed));
     for (Entry entry : entries) {
-      if (present + wanted <= quotaBytes) {
+      if (present + wanted <= quotaBytes && missing <= disk.usableBytes()) {
         break;
       }
       if (!entry.inUse()) {
@@ -178,19 +212,18 @@ public final class DatasetCache {
       }
     }
     if (present + wanted > quotaBytes) {
-      throw tooBig(dataset, wanted);
+      throw tooBig(dataset);
+    }
+    if (missing > disk.usableBytes()) {
+      throw new NoRoomException(LocalDisk.full(label(dataset), datasets), null);
     }
   }
 
-  private IOException tooBig(Dataset dataset, long wanted) {
-    return new IOException(
-        String.format(
-            Locale.ROOT,
-            "data set '%s' (%d bytes) does not fit into the cache's quota of %d bytes"
-                + " beside what running jobs use; a larger --cache-quota would do",
-            dataset.getName(),
-            wanted,
-            quotaBytes));
+  private IOException tooBig(Dataset dataset) {
+    return new NoRoomException(
+        "%s does not fit into the cache's quota of %d bytes beside what running jobs use; a larger --cache-quota would do"
+            .formatted(label(dataset), quotaBytes),
+        null);
   }
 
   private void entries(Path folder, List<Entry> entries) throws IOException {

@@ -9,6 +9,8 @@ import dev.baton.v1.DamagedCheckpoint;
 import dev.baton.v1.Prepared;
 import dev.baton.v1.Run;
 import dev.baton.v1.TrainerFailed;
+import dev.baton.worker.cache.LocalDisk;
+import dev.baton.worker.cache.NoRoomException;
 import dev.baton.worker.process.TrainerProcess;
 import dev.baton.worker.process.TrainerSetting;
 import java.io.File;
@@ -113,7 +115,9 @@ final class Preparation {
     } catch (IOException e) {
       run.onUnprepared(
           AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR,
-          "no trainer can be started: " + e.getMessage());
+          LocalDisk.isFull(e)
+              ? LocalDisk.full("a trainer", dir)
+              : "no trainer can be started: " + e.getMessage());
       return false;
     }
   }
@@ -128,13 +132,16 @@ final class Preparation {
                   try {
                     Stager.Staged result = context.stager().stage(assignment, dir, damaged);
                     context.loop().execute(() -> onStaged(result));
-                  } catch (IOException e) {
+                  } catch (NoRoomException e) {
                     context.loop().execute(() -> onNotStaged(String.valueOf(e.getMessage())));
+                  } catch (IOException e) {
+                    String why = "the job's data cannot be had: " + e.getMessage();
+                    context.loop().execute(() -> onNotStaged(why));
                   } catch (InterruptedException e) {
                     log.debug("job {}: staging given up", jobId());
                   } catch (RuntimeException e) {
                     log.error("job {}: a bug in staging", jobId(), e);
-                    context.loop().execute(() -> onNotStaged(e.toString()));
+                    context.loop().execute(() -> onNotStaged("the job's data cannot be had: " + e));
                   }
                 });
   }
@@ -170,8 +177,7 @@ final class Preparation {
     if (phase == Phase.STAGING) {
       // Given back unstarted, it costs nothing, however long the object store or the network is
       // away.
-      run.onUnprepared(
-          AttemptOutcome.ATTEMPT_OUTCOME_RELEASED, "the job's data cannot be had: " + why);
+      run.onUnprepared(AttemptOutcome.ATTEMPT_OUTCOME_RELEASED, why);
     }
   }
 

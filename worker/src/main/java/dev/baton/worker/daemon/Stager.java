@@ -11,6 +11,8 @@ import dev.baton.v1.Dataset;
 import dev.baton.v1.DatasetFileRef;
 import dev.baton.v1.LocalDataset;
 import dev.baton.worker.cache.DatasetCache;
+import dev.baton.worker.cache.LocalDisk;
+import dev.baton.worker.cache.NoRoomException;
 import dev.baton.worker.lease.Coordinator;
 import dev.baton.worker.lease.CoordinatorException;
 import java.io.IOException;
@@ -146,6 +148,14 @@ final class Stager {
           throw e;
         }
         skip(assignment.getJobId(), checkpoint, "it is gone: " + e.getMessage(), damaged);
+      } catch (IOException e) {
+        if (LocalDisk.isFull(e)) {
+          String what =
+              "the checkpoint of step %d (%d bytes)"
+                  .formatted(checkpoint.getStep(), checkpoint.getBytes());
+          throw new NoRoomException(LocalDisk.full(what, dir), e);
+        }
+        throw e;
       }
     }
     if (!damaged.isEmpty()) {
@@ -181,6 +191,13 @@ final class Stager {
                 () -> coordinator.createDownload(request), target, TransferListener.NONE));
   }
 
+  // What does not fit now fits no better a second later.
+  private static boolean isUseless(IOException e) {
+    return LocalDisk.isFull(e)
+        || (e instanceof CoordinatorException refusal
+            && refusal.kind() != CoordinatorException.Kind.TRY_AGAIN);
+  }
+
   // Bounded, since no lease's end bounds it while there is none.
   private static void again(Attempt attempt) throws IOException, InterruptedException {
     long wait = FIRST_WAIT_MILLIS;
@@ -194,10 +211,7 @@ final class Stager {
         if (Thread.interrupted()) {
           throw new InterruptedException();
         }
-        boolean useless =
-            e instanceof CoordinatorException refusal
-                && refusal.kind() != CoordinatorException.Kind.TRY_AGAIN;
-        if (useless || i == TRIES) {
+        if (isUseless(e) || i == TRIES) {
           throw e;
         }
         log.info("try {} of {}: {}", i, TRIES, e.getMessage());

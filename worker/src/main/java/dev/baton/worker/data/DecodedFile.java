@@ -117,7 +117,7 @@ final class DecodedFile implements Closeable {
       FileLock lock = channel.lock(CREATION_LOCK, 1, false);
       try {
         if (!isValid(channel, samples, sampleBytes)) {
-          create(channel, samples, sampleBytes, labels);
+          createOrLeaveNothing(channel, samples, sampleBytes, labels);
         }
       } finally {
         lock.release();
@@ -126,6 +126,19 @@ final class DecodedFile implements Closeable {
     } catch (IOException | RuntimeException e) {
       channel.close();
       throw e;
+    }
+  }
+
+  private static void createOrLeaveNothing(
+      FileChannel channel, int samples, int sampleBytes, Labels labels) throws IOException {
+    boolean created = false;
+    try {
+      create(channel, samples, sampleBytes, labels);
+      created = true;
+    } finally {
+      if (!created) {
+        channel.truncate(0);
+      }
     }
   }
 

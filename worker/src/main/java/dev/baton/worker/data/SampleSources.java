@@ -11,6 +11,7 @@ import dev.baton.v1.LocalDataset;
 import dev.baton.v1.Source;
 import dev.baton.v1.SyntheticRegression;
 import dev.baton.v1.Transform;
+import dev.baton.worker.cache.LocalDisk;
 import dev.baton.worker.trainer.DType;
 import dev.baton.worker.trainer.TrainingException;
 import java.io.IOException;
@@ -72,16 +73,18 @@ public final class SampleSources {
       }
       case DATASET -> {
         LocalDataset local = find(source.getDataset(), datasets);
+        String name = local.getDataset().getName();
         try {
           yield openPictures(
               local, source.getSplit(), Resizing.of(transforms), resizeOnDevice, decodedDir);
         } catch (DatasetException e) {
-          throw TrainingException.userError(
-              "data set " + local.getDataset().getName() + ": " + e.getMessage());
+          throw TrainingException.userError("data set " + name + ": " + e.getMessage());
         } catch (IOException e) {
           throw new TrainingException(
               AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR,
-              "data set " + local.getDataset().getName() + " cannot be opened: " + e,
+              LocalDisk.isFull(e)
+                  ? LocalDisk.full("the decoded data set " + name, decodedDir)
+                  : "data set " + name + " cannot be opened: " + e,
               e);
         }
       }

@@ -1,10 +1,10 @@
 package dev.baton.worker.process;
 
-import java.io.FileOutputStream;
+import dev.baton.worker.cache.LocalDisk;
 import java.io.IOException;
-import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import org.slf4j.Logger;
@@ -14,19 +14,29 @@ import org.slf4j.LoggerFactory;
 public final class TrainerLog {
   private static final Logger log = LoggerFactory.getLogger(TrainerLog.class);
 
-  private final Path file;
-  private final OutputStream out;
-  private long bytes;
-  private boolean full;
+  private static final byte[] GAP =
+      "\n[output is missing here: the worker could not write it]\n"
+          .getBytes(StandardCharsets.UTF_8);
 
-  private TrainerLog(Path file, OutputStream out) {
+  private final Path file;
+  private final FileChannel out;
+  private long bytes;
+  private boolean failing;
+
+  private TrainerLog(Path file, FileChannel out) {
     this.file = file;
     this.out = out;
   }
 
   /** Begins an empty one. */
   public static TrainerLog create(Path file) throws IOException {
-    return new TrainerLog(file, new FileOutputStream(file.toFile()));
+    return new TrainerLog(
+        file,
+        FileChannel.open(
+            file,
+            StandardOpenOption.CREATE,
+            StandardOpenOption.TRUNCATE_EXISTING,
+            StandardOpenOption.WRITE));
   }
 
   public Path file() {
@@ -50,20 +60,37 @@ public final class TrainerLog {
     return buffer.array();
   }
 
-  /** Appends; where the disk is full the rest is lost, but the trainer is not held up. */
+  /**
+   * Appends. What cannot be written, where the disk is full, is lost, but the trainer is not held
+   * up; the log says where that was, once there is room again.
+   */
   synchronized void append(byte[] data, int n) {
-    if (full) {
-      return;
-    }
     try {
-      out.write(data, 0, n);
-      bytes += n;
+      if (failing) {
+        write(ByteBuffer.wrap(GAP));
+        failing = false;
+      }
+      write(ByteBuffer.wrap(data, 0, n));
       notifyAll();
     } catch (IOException e) {
-      full = true;
-      log.error(
-          "{} cannot be written ({}); the trainer's further output is lost", file, e.getMessage());
+      if (!failing) {
+        failing = true;
+        log.error(
+            "what the trainer prints is lost for the time being: {}",
+            LocalDisk.isFull(e)
+                ? LocalDisk.full("the trainer's output", file)
+                : file + " cannot be written: " + e.getMessage());
+      }
     }
+  }
+
+  // What was written in part is written over.
+  private void write(ByteBuffer data) throws IOException {
+    long at = bytes;
+    while (data.hasRemaining()) {
+      at += out.write(data, at);
+    }
+    bytes = at;
   }
 
   synchronized void close() throws IOException {

@@ -2,8 +2,10 @@ package dev.baton.worker.trainer;
 
 import dev.baton.v1.AttemptOutcome;
 import dev.baton.v1.TrainerFailed;
+import dev.baton.worker.cache.LocalDisk;
 import dev.baton.worker.checkpoint.CheckpointException;
 import java.io.IOException;
+import java.nio.file.Path;
 
 /** What a failure means for the attempt. */
 final class KnownFailure {
@@ -13,9 +15,10 @@ final class KnownFailure {
    * The report of a known failure.
    *
    * @param step the last one complete
+   * @param dir where the attempt's files lie
    * @throws RuntimeException the failure itself, where it is not known: a defect
    */
-  static TrainerFailed of(Throwable e, long step) {
+  static TrainerFailed of(Throwable e, long step, Path dir) {
     TrainerFailed.Builder failed = TrainerFailed.newBuilder().setStep(step);
     String message = firstLine(e);
     if (e instanceof TrainingException training) {
@@ -28,6 +31,9 @@ final class KnownFailure {
       failed
           .setOutcome(AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR)
           .setUnusableCheckpoint(!checkpoint.ofAnotherRelease());
+    } else if (LocalDisk.isFull(e)) {
+      failed.setOutcome(AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR);
+      message = LocalDisk.full("what the attempt writes", dir);
     } else if (e instanceof IOException) {
       failed.setOutcome(AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR);
       message = e.getClass().getSimpleName() + ": " + message;

@@ -2,6 +2,7 @@ package dev.baton.worker.trainer;
 
 import dev.baton.v1.AttemptOutcome;
 import dev.baton.v1.MetricPoint;
+import dev.baton.worker.cache.LocalDisk;
 import dev.baton.worker.checkpoint.CheckpointFile;
 import dev.baton.worker.checkpoint.FiniteCheck;
 import dev.baton.worker.checkpoint.RunState;
@@ -202,7 +203,9 @@ public final class Snapshots implements AutoCloseable {
           null,
           new TrainingException(
               AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR,
-              "could not write checkpoint " + file + ": " + e.getMessage(),
+              LocalDisk.isFull(e)
+                  ? LocalDisk.full("the checkpoint of step " + state.step(), dir)
+                  : "could not write checkpoint " + file + ": " + e.getMessage(),
               e));
     } catch (Throwable e) {
       failure.compareAndSet(null, e);

@@ -71,7 +71,7 @@ final class Trainer {
     try {
       train(run, control);
     } catch (RuntimeException | IOException | OutOfMemoryError e) {
-      TrainerFailed failed = KnownFailure.of(e, step);
+      TrainerFailed failed = KnownFailure.of(e, step, Path.of(run.getAttemptDir()));
       if (e instanceof TrainingException && e.getCause() == null) {
         out.println("error: " + failed.getMessage());
       } else {

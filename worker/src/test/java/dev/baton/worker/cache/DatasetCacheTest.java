@@ -6,8 +6,10 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.baton.v1.Dataset;
 import dev.baton.v1.DatasetFile;
 import dev.baton.worker.testing.FakeStore;
+import java.io.File;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Clock;
@@ -16,6 +18,7 @@ import java.time.ZoneId;
 import java.time.ZoneOffset;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -24,11 +27,18 @@ class DatasetCacheTest {
   @TempDir Path dir;
   private final List<String> fetched = new ArrayList<>();
   private int hours;
+  private long diskBytes = 1_000;
   private DatasetCache cache;
 
   @BeforeEach
   void start() throws IOException {
-    cache = new DatasetCache(dir, 100, new Hourly());
+    cache = new DatasetCache(dir, 100, new Hourly(), () -> diskBytes - used());
+  }
+
+  private long used() throws IOException {
+    try (Stream<Path> files = Files.walk(dir)) {
+      return files.map(Path::toFile).filter(File::isFile).mapToLong(File::length).sum();
+    }
   }
 
   @Test
@@ -84,6 +94,51 @@ class DatasetCacheTest {
     assertThat(acquire("c", 40, "x")).exists();
     assertThat(decoded).doesNotExist();
     assertThat(a).exists();
+  }
+
+  @Test
+  void whatIsUsedByNobodyMakesRoomOnAFullDiskToo() throws Exception {
+    diskBytes = 60;
+    Path a = acquire("a", 40, "x");
+    release("a");
+    assertThat(acquire("b", 40, "x")).exists();
+    assertThat(a).doesNotExist();
+  }
+
+  @Test
+  void whatDoesNotFitOnTheDiskIsNotBegun() throws Exception {
+    diskBytes = 60;
+    Path a = acquire("a", 40, "x");
+    assertThatThrownBy(() -> acquire("b", 40, "x"))
+        .isInstanceOf(NoRoomException.class)
+        .hasMessageStartingWith("no space left on this worker's disk for data set 'b' (40 bytes)")
+        .hasMessageContaining("make room there")
+        .hasMessageContaining("--work-dir");
+    assertThat(a).exists();
+    assertThat(fetched).containsExactly("a/x");
+    // What is there already need not fit again.
+    Path b = Files.createDirectories(dir.resolve("datasets").resolve(digest("c")));
+    Files.write(b.resolve("x.part"), new byte[19]);
+    diskBytes = 80;
+    assertThat(acquire("c", 40, "x")).isEqualTo(b);
+  }
+
+  @Test
+  void aDiskThatFillsUpMeanwhileGetsItsRoomBack() throws Exception {
+    assertThatThrownBy(
+            () ->
+                cache.acquire(
+                    dataset("a", 40, "x", "y"),
+                    (set, file, target) -> {
+                      Files.write(target, new byte[20]);
+                      if (file.getPath().equals("y")) {
+                        throw new IOException(
+                            new FileSystemException(target + "", null, "No space left on device"));
+                      }
+                    }))
+        .isInstanceOf(NoRoomException.class)
+        .hasMessageStartingWith("no space left on this worker's disk for data set 'a' (40 bytes)");
+    assertThat(used()).isZero();
   }
 
   @Test

@@ -15,6 +15,7 @@ import dev.baton.v1.SnapshotWritten;
 import dev.baton.v1.TrainerFailed;
 import dev.baton.v1.TrainerMessage;
 import dev.baton.worker.checkpoint.SafetensorsReader;
+import dev.baton.worker.testing.SmallDisk;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -95,6 +96,23 @@ final class TrainerProcessTest {
     }
     assertThat(points.stream().map(TrainerProcessTest::timeless).toList())
         .isEqualTo(wholePoints.stream().map(TrainerProcessTest::timeless).toList());
+  }
+
+  @Test
+  void aCheckpointThatTheDiskHasNoRoomForIsTheWorkersFault() throws Exception {
+    try (SmallDisk disk = SmallDisk.at(dir.resolve("disk"), 1);
+        ChildTrainer child = new ChildTrainer(disk.dir(), "full", FakeTrainerMain.class)) {
+      child.prepare(job("j"), "");
+      disk.fill();
+      child.go(FAR);
+      child.send(m -> m.setCheckpointNow(CheckpointNow.getDefaultInstance()));
+      TrainerFailed failed = child.await(TrainerMessage::hasFailed).getFailed();
+      assertThat(failed.getOutcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR);
+      assertThat(failed.getMessage())
+          .startsWith("no space left on this worker's disk for the checkpoint of step ")
+          .contains(disk.dir() + "/full has 0 bytes free; make room there");
+      assertThat(child.exitCode()).isZero();
+    }
   }
 
   @Test
