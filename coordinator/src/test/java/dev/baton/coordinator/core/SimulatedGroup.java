@@ -16,8 +16,8 @@ final class SimulatedGroup {
 
   private final Simulation world;
   private final int size;
-  private final Map<Integer, SimulatedWorker.Hold> members = new TreeMap<>();
-  private final List<SimulatedWorker.Hold> arrived = new ArrayList<>();
+  private final Map<Integer, SimulatedReplica> members = new TreeMap<>();
+  private final List<SimulatedReplica> arrived = new ArrayList<>();
   private boolean stands;
   private boolean broken;
 
@@ -27,7 +27,7 @@ final class SimulatedGroup {
   }
 
   /** A trainer meets the others. */
-  void join(SimulatedWorker.Hold hold) {
+  void join(SimulatedReplica hold) {
     hold.group = this;
     if (broken || stands) {
       tell(hold);
@@ -49,8 +49,8 @@ final class SimulatedGroup {
   }
 
   private boolean allReach() {
-    for (SimulatedWorker.Hold a : members.values()) {
-      for (SimulatedWorker.Hold b : members.values()) {
+    for (SimulatedReplica a : members.values()) {
+      for (SimulatedReplica b : members.values()) {
         if (!world.reaches(a.worker(), b.worker())) {
           return false;
         }
@@ -64,13 +64,13 @@ final class SimulatedGroup {
       return;
     }
     stands = true;
-    SimulatedWorker.Hold source =
+    SimulatedReplica source =
         members.values().stream().max(Comparator.comparingLong(h -> h.step)).orElseThrow();
     long step = source.step;
     long state = source.state;
     long committed = source.committedStep;
     var points = List.copyOf(source.points);
-    for (SimulatedWorker.Hold hold : members.values()) {
+    for (SimulatedReplica hold : members.values()) {
       deliver(
           hold,
           () -> {
@@ -81,29 +81,29 @@ final class SimulatedGroup {
               hold.points.clear();
               hold.points.addAll(points);
             }
-            hold.worker().formed(hold);
+            hold.worker().trainers.formed(hold);
           });
     }
   }
 
   /** A trainer has done its part of a step. */
-  void arrive(SimulatedWorker.Hold hold) {
+  void arrive(SimulatedReplica hold) {
     if (broken) {
       return;
     }
     arrived.add(hold);
     if (arrived.size() == size) {
-      List<SimulatedWorker.Hold> all = List.copyOf(arrived);
+      List<SimulatedReplica> all = List.copyOf(arrived);
       arrived.clear();
       if (allReach()) {
-        all.forEach(h -> deliver(h, () -> h.worker().stepped(h)));
+        all.forEach(h -> deliver(h, () -> h.worker().trainers.stepped(h)));
       } else {
         breakUp();
       }
     }
   }
 
-  private void deliver(SimulatedWorker.Hold hold, Runnable action) {
+  private void deliver(SimulatedReplica hold, Runnable action) {
     hold.worker()
         .after(
             world.between(Simulation.MS / 10, 4 * Simulation.MS),
@@ -116,7 +116,7 @@ final class SimulatedGroup {
   }
 
   /** Its connections are closed, or nobody notices: its machine is gone. */
-  void leave(SimulatedWorker.Hold hold, boolean noticed) {
+  void leave(SimulatedReplica hold, boolean noticed) {
     hold.group = null;
     members.remove(hold.lease.getRank(), hold);
     arrived.remove(hold);
@@ -132,7 +132,7 @@ final class SimulatedGroup {
     }
   }
 
-  private void tell(SimulatedWorker.Hold hold) {
+  private void tell(SimulatedReplica hold) {
     hold.worker()
         .after(
             world.between(Simulation.MS, 40 * Simulation.MS),
@@ -140,7 +140,7 @@ final class SimulatedGroup {
             () -> {
               if (!hold.dropped && hold.group == this) {
                 hold.group = null;
-                hold.worker().broke(hold);
+                hold.worker().trainers.broke(hold);
               }
             });
   }

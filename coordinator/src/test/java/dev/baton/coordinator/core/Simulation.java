@@ -5,13 +5,10 @@ import dev.baton.coordinator.testing.InMemoryStores;
 import dev.baton.v1.Assignment;
 import dev.baton.v1.CheckpointPolicy;
 import dev.baton.v1.JobSpec;
-import dev.baton.v1.LeaseRef;
-import dev.baton.v1.MetricPoint;
 import dev.baton.v1.Replicas;
 import dev.baton.v1.Retries;
 import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.PriorityQueue;
@@ -70,42 +67,6 @@ final class Simulation {
   /** What lies in the object store. */
   record Blob(long step, long state, boolean whole) {}
 
-  /** A job as its submitter knows it. */
-  static final class Submitted {
-    final String requestId;
-    final long steps;
-    final boolean cancels;
-    final int min;
-    final int max;
-    @Nullable String id;
-    boolean cancelled;
-
-    /** The term in which each step was run last. */
-    private final Map<Long, Long> ranIn = new HashMap<>();
-
-    /** Steps that were run again in a later term. */
-    long repeated;
-
-    Submitted(String requestId, long steps, boolean cancels, int min, int max) {
-      this.requestId = requestId;
-      this.steps = steps;
-      this.cancels = cancels;
-      this.min = min;
-      this.max = max;
-    }
-
-    boolean gang() {
-      return max > 1;
-    }
-
-    void ran(long step, long term) {
-      Long before = ranIn.put(step, term);
-      if (before != null && before != term) {
-        repeated++;
-      }
-    }
-  }
-
   private record Event(long time, long order, Runnable action) {}
 
   private record Command(
@@ -116,7 +77,7 @@ final class Simulation {
   final SplittableRandom random;
   final Weather weather;
   final Map<String, Blob> objects = new HashMap<>();
-  final Map<String, Submitted> submitted = new HashMap<>();
+  final Map<String, SimulatedJob> submitted = new HashMap<>();
   final List<SimulatedWorker> workers = new ArrayList<>();
   long crashesReported;
 
@@ -127,9 +88,9 @@ final class Simulation {
                   ? Long.compare(a.time(), b.time())
                   : Long.compare(a.order(), b.order()));
   private final InMemoryStores database = new InMemoryStores();
-  private final List<Submitted> plan = new ArrayList<>();
+  private final List<SimulatedJob> plan = new ArrayList<>();
   private final Map<String, Stream> streams = new HashMap<>();
-  private final Map<String, Job> audited = new HashMap<>();
+  final Promises promises;
 
   private long time;
   private long order;
@@ -145,13 +106,7 @@ final class Simulation {
   Simulation(long seed, Weather weather) {
     this.random = new SplittableRandom(seed);
     this.weather = weather;
-    database.audit(this::audit);
-    database.watch(
-        change -> {
-          if (change.before() == null && change.after() instanceof CheckpointRecord checkpoint) {
-            auditCheckpoint(checkpoint);
-          }
-        });
+    this.promises = new Promises(this, database);
   }
 
   // ---- Virtual time
@@ -201,8 +156,8 @@ final class Simulation {
     for (int i = 0; i < jobs; i++) {
       // What one worker, or all of one machine, can hold once it is idle.
       int min = chance(0.5) ? 1 : 1 + random.nextInt(oneMachine ? Math.min(4, slotsTogether) : 2);
-      Submitted job =
-          new Submitted(
+      SimulatedJob job =
+          new SimulatedJob(
               "request-" + i,
               between(10, 120),
               weather == Weather.STORM && chance(0.1),
@@ -226,7 +181,7 @@ final class Simulation {
       event.action().run();
     }
     settle();
-    plan.forEach(this::checkEnded);
+    plan.forEach(promises::checkEnded);
     if (database.stores().jobs().list(Set.of(JobState.values()), 100).size() != plan.size()) {
       throw new Broken("a request became two jobs");
     }
@@ -252,7 +207,7 @@ final class Simulation {
     if (time <= FAULTS_END) {
       return false;
     }
-    while (!plan.isEmpty() && ended(plan.get(plan.size() - 1 - ended))) {
+    while (!plan.isEmpty() && promises.ended(plan.get(plan.size() - 1 - ended))) {
       if (++ended == plan.size()) {
         return true;
       }
@@ -260,14 +215,9 @@ final class Simulation {
     return false;
   }
 
-  private boolean ended(Submitted job) {
-    Job stored = job.id == null ? null : audited.get(job.id);
-    return stored != null && stored.state().ended();
-  }
-
   private List<String> unfinished() {
     List<String> list = new ArrayList<>();
-    for (Submitted job : plan) {
+    for (SimulatedJob job : plan) {
       Job stored = job.id == null ? null : database.stores().jobs().find(job.id).orElse(null);
       if (stored == null || !stored.state().ended()) {
         Scheduler up = scheduler;
@@ -659,7 +609,7 @@ final class Simulation {
         .build();
   }
 
-  private void submit(Submitted job) {
+  private void submit(SimulatedJob job) {
     JobSpec spec = spec(job.steps, job.min, job.max);
     command(
         (core, now) -> core.submit(job.requestId, spec, now),
@@ -686,7 +636,7 @@ final class Simulation {
         });
   }
 
-  private void cancel(Submitted job) {
+  private void cancel(SimulatedJob job) {
     command(
         (core, now) -> {
           core.cancel(java.util.Objects.requireNonNull(job.id), now);
@@ -822,7 +772,7 @@ final class Simulation {
   }
 
   private void pauseSomething() {
-    Submitted job = plan.get(random.nextInt(plan.size()));
+    SimulatedJob job = plan.get(random.nextInt(plan.size()));
     String id = job.id;
     if (id != null) {
       client(
@@ -846,7 +796,7 @@ final class Simulation {
 
   /** Flips bits in the newest checkpoint of a job. */
   private void damage() {
-    Submitted job = plan.get(random.nextInt(plan.size()));
+    SimulatedJob job = plan.get(random.nextInt(plan.size()));
     if (job.id == null) {
       return;
     }
@@ -864,7 +814,7 @@ final class Simulation {
     after(
         SECOND,
         () -> {
-          for (Submitted job : plan) {
+          for (SimulatedJob job : plan) {
             String id = job.id;
             if (id != null) {
               keepResuming(id);
@@ -894,266 +844,5 @@ final class Simulation {
         keys -> ((List<?>) keys).forEach(objects::remove),
         failed -> {});
     after(3 * SECOND, this::sweep);
-  }
-
-  // ---- What a run of this job computes
-
-  /** The state after a step is a pure function of job and step. */
-  static long state(String jobId, long step) {
-    long state = start(jobId);
-    for (long s = 1; s <= step; s++) {
-      state = stepped(state, s);
-    }
-    return state;
-  }
-
-  static long start(String jobId) {
-    return mix(jobId.hashCode());
-  }
-
-  static long stepped(long state, long step) {
-    return mix(state + step * 0x9E3779B97F4A7C15L);
-  }
-
-  private static long mix(long z) {
-    z = (z ^ (z >>> 30)) * 0xBF58476D1CE4E5B9L;
-    z = (z ^ (z >>> 27)) * 0x94D049BB133111EBL;
-    return z ^ (z >>> 31);
-  }
-
-  /** A point each third step, and at the last. */
-  static boolean logs(long step, long steps) {
-    return step % 3 == 0 || step == steps;
-  }
-
-  static double loss(long state) {
-    return (state >>> 40) / 1024.0;
-  }
-
-  // ---- Promises
-
-  /** What every committed transaction must be like. */
-  private void audit(List<InMemoryStores.Change> changes) {
-    Set<String> touched = new HashSet<>();
-    for (InMemoryStores.Change change : changes) {
-      Object after = change.after();
-      if (after instanceof Job job) {
-        touched.add(job.id());
-      } else if (after instanceof MetricPoint point && change.before() instanceof MetricPoint was) {
-        if (point.getValue() != was.getValue()) {
-          throw new Broken("a point changed: " + was + " to " + point);
-        }
-      }
-    }
-    for (String id : touched) {
-      Job job = database.stores().jobs().find(id).orElseThrow();
-      Job before = audited.put(id, job);
-      if (before != null) {
-        if (before.state().ended()) {
-          throw new Broken("job " + id + " had ended " + before.state() + ", now " + job.state());
-        }
-        if (job.term() < before.term()) {
-          throw new Broken("job " + id + " went back from term " + before.term());
-        }
-      }
-      auditPoints(job);
-      for (Attempt attempt : database.stores().jobs().attempts(id)) {
-        boolean lives = attempt.lease().equals(job.lease());
-        if (lives == attempt.ended()) {
-          throw new Broken("job " + id + " with lease " + job.lease() + " has attempt " + attempt);
-        }
-      }
-    }
-    audited.values().forEach(this::auditMembers);
-  }
-
-  /** Never fewer than the least, never more than the most, and no worker over its slots. */
-  private void auditMembers(Job job) {
-    Lease lease = job.lease();
-    if (lease == null) {
-      return;
-    }
-    int replicas = lease.members().size();
-    if (replicas < Math.max(1, job.spec().getReplicas().getMin())
-        || replicas > Math.max(1, job.spec().getReplicas().getMax())) {
-      throw new Broken("job " + job.id() + " has " + replicas + " replicas");
-    }
-    Map<String, Integer> used = new HashMap<>();
-    for (Job other : audited.values()) {
-      Lease held = other.lease();
-      if (held != null) {
-        held.workerIds().forEach(id -> used.merge(id, 1, Integer::sum));
-      }
-    }
-    for (String id : lease.workerIds()) {
-      SimulatedWorker worker =
-          workers.stream()
-              .filter(w -> id.startsWith(w.name() + "-"))
-              .findFirst()
-              .orElseThrow(() -> new Broken("there never was a worker " + id));
-      if (used.getOrDefault(id, 0) > worker.slots()) {
-        throw new Broken("worker " + id + " has " + used.get(id) + " replicas");
-      }
-    }
-  }
-
-  /** While a job goes on, its points end where its newest checkpoint does. */
-  private void auditPoints(Job job) {
-    JobStore jobs = database.stores().jobs();
-    if (job.state().ended()
-        || job.lease() == null
-        || !jobs.attempt(job.id(), job.term()).orElseThrow().begun()) {
-      return;
-    }
-    List<CheckpointRecord> checkpoints = jobs.checkpoints(job.id());
-    long newest = checkpoints.isEmpty() ? 0 : checkpoints.get(checkpoints.size() - 1).step();
-    if (job.spec().getReplicas().getMax() > 1) {
-      // One replica may have found a checkpoint whole that was damaged when the next one read it.
-      newest = Math.max(newest, jobs.attempt(job.id(), job.term()).orElseThrow().resumedStep());
-    }
-    for (MetricPoint point : jobs.metrics(job.id())) {
-      if (point.getStep() > newest) {
-        throw new Broken("job " + job.id() + " at step " + newest + " has " + point);
-      }
-    }
-  }
-
-  private void auditCheckpoint(CheckpointRecord checkpoint) {
-    Job job = database.stores().jobs().find(checkpoint.jobId()).orElseThrow();
-    if (checkpoint.term() != job.term()) {
-      throw new Broken("term " + checkpoint.term() + " committed at term " + job.term());
-    }
-    Upload upload = database.stores().uploads().find(checkpoint.id()).orElseThrow();
-    if (upload.term() != checkpoint.term() || !upload.objectKey().equals(checkpoint.objectKey())) {
-      throw new Broken("a checkpoint of term " + checkpoint.term() + " from " + upload);
-    }
-    Blob blob = objects.get(checkpoint.objectKey());
-    if (blob == null || blob.step() != checkpoint.step()) {
-      throw new Broken("checkpoint " + checkpoint + " lies on " + blob);
-    }
-    if (blob.state() != state(checkpoint.jobId(), checkpoint.step())) {
-      throw new Broken("checkpoint " + checkpoint + " holds another state");
-    }
-  }
-
-  /** Whether this lease is the newest of its job. */
-  boolean current(LeaseRef ref) {
-    Lease lease = database.stores().jobs().find(ref.getJobId()).orElseThrow().lease();
-    return lease != null
-        && lease.term() == ref.getTerm()
-        && lease.leaseId().equals(ref.getLeaseId());
-  }
-
-  /** A commit was acknowledged to a worker: it was of that worker's term. */
-  void committed(String jobId, long term, String checkpointId) {
-    // Where the reply came late, the sweep may have been there.
-    database
-        .stores()
-        .uploads()
-        .find(checkpointId)
-        .filter(upload -> upload.term() != term || !upload.jobId().equals(jobId))
-        .ifPresent(
-            upload -> {
-              throw new Broken("term " + term + " of job " + jobId + " was told of " + upload);
-            });
-  }
-
-  private void checkEnded(Submitted job) {
-    String id = java.util.Objects.requireNonNull(job.id);
-    JobStore jobs = database.stores().jobs();
-    Job stored = jobs.find(id).orElseThrow(() -> new Broken(job.requestId + " was lost"));
-    List<Attempt> attempts = jobs.attempts(id);
-    if (stored.state() == JobState.CANCELLED) {
-      if (!job.cancels) {
-        throw new Broken(job.requestId + " was cancelled by nobody");
-      }
-      return;
-    }
-    if (job.cancelled && stored.state() != JobState.CANCELLED) {
-      throw new Broken(job.requestId + " was cancelled, and is " + stored.state());
-    }
-    if (stored.failures().retried() > crashesReported) {
-      throw new Broken(job.requestId + ": preemption was counted as a failure");
-    }
-    if (stored.state() == JobState.FAILED) {
-      if (weather != Weather.STORM || !stored.reason().contains("abruptly")) {
-        throw new Broken(job.requestId + " failed: " + stored.reason());
-      }
-      List<CheckpointRecord> checkpoints = jobs.checkpoints(id);
-      long since = checkpoints.isEmpty() ? 0 : checkpoints.get(checkpoints.size() - 1).term();
-      long abrupt =
-          attempts.stream()
-              .filter(a -> a.lease().term() >= since)
-              .filter(
-                  a ->
-                      a.endReason().startsWith("its ")
-                          || Set.of("killed", "worker lost", "lease expired", "worker error")
-                              .contains(a.endReason()))
-              .count();
-      if (abrupt < JobTransitions.ABRUPT_LIMIT) {
-        throw new Broken(job.requestId + " was given up after " + abrupt + " abrupt ends");
-      }
-      return;
-    }
-    String weights =
-        java.util.Objects.requireNonNull(java.util.Objects.requireNonNull(stored.end()).result())
-            .getWeightsSha256();
-    if (!weights.equals(Long.toHexString(state(id, job.steps)))) {
-      throw new Broken(job.requestId + " ended with other weights");
-    }
-    checkMetrics(job, jobs.metrics(id));
-    checkAttempts(job, attempts);
-  }
-
-  private static void checkMetrics(Submitted job, List<MetricPoint> points) {
-    String id = java.util.Objects.requireNonNull(job.id);
-    int i = 0;
-    long state = start(id);
-    for (long step = 1; step <= job.steps; step++) {
-      state = stepped(state, step);
-      if (!logs(step, job.steps)) {
-        continue;
-      }
-      if (i >= points.size()
-          || points.get(i).getStep() != step
-          || points.get(i).getValue() != loss(state)) {
-        throw new Broken(
-            job.requestId
-                + ": no right point at step "
-                + step
-                + " of "
-                + job.steps
-                + ": "
-                + points);
-      }
-      i++;
-    }
-    if (i != points.size()) {
-      throw new Broken(job.requestId + ": " + (points.size() - i) + " points too many");
-    }
-  }
-
-  private void checkAttempts(Submitted job, List<Attempt> attempts) {
-    // An offer that never arrived had no healthy attempt behind it.
-    if (weather == Weather.COORDINATOR_ONLY
-        && !job.gang()
-        && attempts.stream().filter(Attempt::begun).count() != 1) {
-      throw new Broken(job.requestId + " noticed the coordinator: " + attempts);
-    }
-    // A step that a replica ended as its group broke is run again by the others.
-    long again = attempts.stream().filter(a -> a.endReason().equals(Gangs.REGROUPED)).count();
-    if (weather != Weather.STORM && job.repeated > again) {
-      throw new Broken(job.requestId + " ran " + job.repeated + " steps again, in " + attempts);
-    }
-    for (Attempt attempt : attempts) {
-      if (weather == Weather.DRAINS_ONLY
-          && attempt.begun()
-          && !Set.of("succeeded", "handed over", Gangs.REGROUPED).contains(attempt.endReason())) {
-        throw new Broken(job.requestId + " was not handed over: " + attempt);
-      }
-      if (attempt.firstStep() > 0 && attempt.firstStep() != attempt.resumedStep() + 1) {
-        throw new Broken(job.requestId + ": " + attempt);
-      }
-    }
   }
 }
