@@ -119,7 +119,7 @@ final class CoreState {
   }
 
   List<DatasetRecord> datasets(JobSpec spec) {
-    return JobSpecs.datasetNames(spec).stream()
+    return DataSpecs.datasetNames(spec).stream()
         .map(
             name ->
                 stores
@@ -130,7 +130,7 @@ final class CoreState {
   }
 
   void countDatasets(Job job, int change) {
-    for (String name : JobSpecs.datasetNames(job.spec())) {
+    for (String name : DataSpecs.datasetNames(job.spec())) {
       datasetUses.merge(name, change, (a, b) -> a + b == 0 ? null : a + b);
     }
   }
