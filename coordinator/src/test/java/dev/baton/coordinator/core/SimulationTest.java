@@ -10,7 +10,7 @@ import org.junit.jupiter.api.Test;
 
 /**
  * The promises under faults, over many seeds. {@code -Dbaton.simulation.seeds=100000} runs that
- * many; {@code -Dbaton.simulation.seed=N} replays one.
+ * many, from {@code -Dbaton.simulation.first=1} on; {@code -Dbaton.simulation.seed=N} replays one.
  */
 final class SimulationTest {
 
@@ -32,9 +32,10 @@ final class SimulationTest {
   private static void runAll(Simulation.Weather weather, double share) {
     Long one = Long.getLong("baton.simulation.seed");
     long seeds = Math.max(1, (long) (Long.getLong("baton.simulation.seeds", 2_000) * share));
-    LongStream range = one == null ? LongStream.rangeClosed(1, seeds) : LongStream.of(one);
+    long first = Long.getLong("baton.simulation.first", 1);
+    LongStream range = one == null ? LongStream.range(first, first + seeds) : LongStream.of(one);
     AtomicLong failures = new AtomicLong();
-    Queue<String> first = new ConcurrentLinkedQueue<>();
+    Queue<String> found = new ConcurrentLinkedQueue<>();
     range
         .parallel()
         .forEach(
@@ -43,11 +44,11 @@ final class SimulationTest {
                 new Simulation(seed, weather).run();
               } catch (RuntimeException | Simulation.Broken e) {
                 if (failures.incrementAndGet() <= 5) {
-                  first.add("seed " + seed + ": " + e);
+                  found.add("seed " + seed + ": " + e);
                   if (one != null || failures.get() == 1) {
                     Arrays.stream(e.getStackTrace())
                         .limit(12)
-                        .forEach(frame -> first.add("    at " + frame));
+                        .forEach(frame -> found.add("    at " + frame));
                   }
                 }
               }
@@ -55,7 +56,7 @@ final class SimulationTest {
     if (failures.get() > 0) {
       Assertions.fail(
           "%s: %d of %d seeds failed; replay with -Dbaton.simulation.seed=N:%n%s",
-          weather, failures.get(), one == null ? seeds : 1, String.join("\n", first));
+          weather, failures.get(), one == null ? seeds : 1, String.join("\n", found));
     }
   }
 }
