@@ -26,16 +26,11 @@ import dev.baton.worker.process.TrainerCommand;
 import dev.baton.worker.process.TrainerProcess;
 import dev.baton.worker.process.TrainerSetting;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
-import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
-import java.util.function.Predicate;
-import java.util.stream.Collectors;
-import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -89,6 +84,24 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
       ExecutorService io,
       long stallNanos) {}
 
+  /** Whether it takes jobs, and what becomes of those that it has. */
+  private enum Duty {
+    /** It takes jobs. */
+    WORKING,
+    /** It takes none for the time being, and goes on with those that it has. */
+    FINISHING,
+    /**
+     * It takes none for the time being, has handed over those that it had, and keeps no trainer.
+     */
+    RESTING,
+    /** It takes none any more, and hands over those that it has. */
+    DRAINING;
+
+    boolean handsOver() {
+      return this == RESTING || this == DRAINING;
+    }
+  }
+
   private final Identity identity;
   private final Machine machine;
   private final Reach reach;
@@ -96,16 +109,12 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   private final SpareTrainers trainers;
   private final JobRun.Context context;
   private final LeaseLoop leaseLoop;
-  // In the order in which they came. A job may have several with a lease, one for each rank that is
-  // here, and one without.
-  private final List<JobRun> runs = new ArrayList<>();
+  private final Runs runs;
   private final CompletableFuture<Void> welcomed = new CompletableFuture<>();
   private final CompletableFuture<Integer> ended = new CompletableFuture<>();
-  private boolean draining;
-  private String drainReason = "";
-  // Why it takes no jobs for the time being; empty: it takes them.
-  private String away = "";
-  private boolean resting;
+  private Duty duty = Duty.WORKING;
+  // Why it does not work.
+  private String reason = "";
   private boolean leaving;
   private boolean parting;
   private boolean parted;
@@ -117,11 +126,11 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
     this.machine = machine;
     this.reach = reach;
     this.parts = parts;
+    this.runs = new Runs(machine);
     this.trainers =
         new SpareTrainers(
             parts.trainers(),
-            new TrainerSetting(
-                1, machine.getGpusCount() == 0 ? TrainerSetting.NO_GPU : firstGpu(machine)),
+            runs.firstSetting(),
             parts.workDir().resolve("trainers"),
             parts.loop(),
             parts.io(),
@@ -175,61 +184,62 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
             });
   }
 
-  private void drain(String reason) {
-    if (draining) {
-      return;
+  private void drain(String why) {
+    if (duty != Duty.DRAINING) {
+      log.info("draining: {}", why);
+      turnTo(Duty.DRAINING, why);
+      handOverAll(HANDED_OVER);
     }
-    boolean known = unavailable();
-    draining = true;
-    log.info("draining: {}", reason);
-    drainReason = reason;
-    if (!known) {
-      // First, so that another worker prepares while the checkpoints are written.
-      announceDraining();
-    }
-    List.copyOf(runs).forEach(run -> run.handOver(HANDED_OVER));
   }
 
   /** Goes on with its jobs, and takes no more until {@link #work}. On the loop. */
-  public void finish(String reason) {
-    boolean known = unavailable();
-    away = reason;
-    log.info("no more jobs: {}", reason);
-    if (!known) {
-      announceDraining();
+  public void finish(String why) {
+    if (duty != Duty.DRAINING) {
+      log.info("no more jobs: {}", why);
+      turnTo(Duty.FINISHING, why);
     }
   }
 
   /** Hands its jobs over, keeps no trainer, and takes no jobs until {@link #work}. On the loop. */
-  public void rest(String reason) {
-    finish(reason);
-    resting = true;
-    trainers.rest();
-    List.copyOf(runs).forEach(run -> run.handOver(reason));
+  public void rest(String why) {
+    if (duty != Duty.DRAINING) {
+      log.info("no more jobs, no trainer: {}", why);
+      turnTo(Duty.RESTING, why);
+      trainers.rest();
+      handOverAll(why);
+    }
   }
 
   /** Takes jobs again, unless it drains. On the loop. */
   public void work() {
-    away = "";
-    resting = false;
-    trainers.work();
-    if (!draining) {
+    if (duty != Duty.DRAINING) {
       log.info("takes jobs again");
+      duty = Duty.WORKING;
+      trainers.work();
       leaseLoop.send(
           WorkerMessage.newBuilder().setDraining(Draining.newBuilder().setOver(true)).build());
       replenish();
     }
   }
 
-  private boolean unavailable() {
-    return draining || !away.isEmpty();
+  // Told before anything is handed over, so that another worker prepares while the checkpoints are
+  // written.
+  private void turnTo(Duty next, String why) {
+    boolean known = duty != Duty.WORKING;
+    duty = next;
+    reason = why;
+    if (!known) {
+      announceDraining();
+    }
+  }
+
+  private void handOverAll(String why) {
+    runs.all().forEach(run -> run.handOver(why));
   }
 
   private void announceDraining() {
     leaseLoop.send(
-        WorkerMessage.newBuilder()
-            .setDraining(Draining.newBuilder().setReason(draining ? drainReason : away))
-            .build());
+        WorkerMessage.newBuilder().setDraining(Draining.newBuilder().setReason(reason)).build());
   }
 
   private void leaveIfIdle() {
@@ -255,10 +265,10 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   }
 
   private void check() {
-    List.copyOf(runs).forEach(JobRun::check);
+    runs.all().forEach(JobRun::check);
     if (leaving) {
       // Nobody to hand over to: after the deadline nothing may be written any more.
-      List.copyOf(runs).stream()
+      runs.all().stream()
           .filter(run -> run.lease().map(HeldLease::expired).orElse(true))
           .forEach(run -> run.drop("the coordinator could not be reached before the deadline"));
     }
@@ -280,7 +290,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
         .setName(identity.name())
         .setMachine(declared)
         .setSlots(identity.slots())
-        .setDraining(unavailable())
+        .setDraining(duty != Duty.WORKING)
         .setProtocol(PROTOCOL)
         .setAdvertiseHost(reach.advertise())
         .setProbePort(reach.probePort())
@@ -305,39 +315,37 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
 
   @Override
   public Collection<HeldLease> leases() {
-    List<HeldLease> leases = new ArrayList<>();
-    runs.forEach(run -> run.lease().ifPresent(leases::add));
-    return leases;
+    return runs.leases();
   }
 
   @Override
   public List<String> preparedJobs() {
-    return runs.stream().filter(JobRun::isPrepared).map(JobRun::jobId).toList();
+    return runs.all().stream().filter(JobRun::isPrepared).map(JobRun::jobId).toList();
   }
 
   @Override
   public void onWelcome() {
     welcomed.complete(null);
-    if (unavailable()) {
+    if (duty != Duty.WORKING) {
       // Perhaps decided since Hello was sent.
       announceDraining();
     }
-    List.copyOf(runs).forEach(JobRun::onWelcome);
+    runs.all().forEach(JobRun::onWelcome);
   }
 
   @Override
   public void onRenewed(HeldLease lease) {
-    run(lease).ifPresent(JobRun::onRenewed);
+    runs.of(lease).ifPresent(JobRun::onRenewed);
   }
 
   @Override
   public void onEnded(HeldLease lease) {
-    run(lease).ifPresent(run -> run.drop("the term is over"));
+    runs.of(lease).ifPresent(run -> run.drop("the term is over"));
   }
 
   @Override
   public void onRefused(CoordinatorException why) {
-    List.copyOf(runs).forEach(run -> run.drop("the coordinator refuses this worker"));
+    runs.all().forEach(run -> run.drop("the coordinator refuses this worker"));
     trainers.stop();
     ended.completeExceptionally(why);
   }
@@ -346,7 +354,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   public void onOffer(Offer offer, long deadlineNanos) {
     HeldLease lease = new HeldLease(offer.getLease(), deadlineNanos, parts.loop()::nanoTime);
     Assignment assignment = offer.getAssignment().toBuilder().clearStageOnly().build();
-    if (isOld(offer.getLease())) {
+    if (runs.holdsAsNew(offer.getLease())) {
       log.warn("{}: offered again; ignored", lease);
       return;
     }
@@ -358,29 +366,15 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
     leaseLoop.heartbeatNow();
   }
 
-  // Whether this lease, or one of a later term of its job, is held.
-  private boolean isOld(LeaseRef offered) {
-    return leasesOf(offered.getJobId())
-        .anyMatch(
-            held ->
-                held.getTerm() > offered.getTerm()
-                    || (held.getTerm() == offered.getTerm()
-                        && held.getRank() == offered.getRank()));
-  }
-
-  private Stream<LeaseRef> leasesOf(String jobId) {
-    return leases().stream().map(HeldLease::ref).filter(ref -> ref.getJobId().equals(jobId));
-  }
-
   private void carryOn(LeaseRef continued, HeldLease lease, Assignment assignment) {
-    Optional<JobRun> run = holder(continued);
+    Optional<JobRun> run = runs.holder(continued);
     if (run.isEmpty() || !run.get().carryOn(lease, assignment)) {
       run.ifPresent(dead -> dead.drop("term " + lease.ref().getTerm() + " was offered"));
       giveBack(lease, "its trainer is gone");
       return;
     }
     log.info("{}: taken, goes on from term {}", lease, continued.getTerm());
-    if (draining || resting) {
+    if (duty.handsOver()) {
       // The offer had crossed the word of it.
       run.get().handOver(HANDED_OVER);
     }
@@ -390,13 +384,13 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
     String jobId = assignment.getJobId();
     if (!assignment.getJoins()) {
       // Everybody begins anew; else those that continue have offers of their own.
-      runsOf(jobId)
+      runs.of(jobId)
           .filter(run -> run.lease().map(held -> isBefore(held, lease)).orElse(false))
           .forEach(run -> run.drop("term " + lease.ref().getTerm() + " was offered"));
     }
-    Optional<JobRun> prepared = preparation(jobId);
+    Optional<JobRun> prepared = runs.preparation(jobId);
     if (prepared.isPresent()
-        && !(prepared.get().fits(assignment) && hasItsGpu(prepared.get().setting()))) {
+        && !(prepared.get().fits(assignment) && runs.hasItsGpu(prepared.get()))) {
       prepared.get().drop("prepared otherwise than it is offered");
       prepared = Optional.empty();
     }
@@ -420,42 +414,27 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
     return held.ref().getTerm() < offered.ref().getTerm();
   }
 
-  private Stream<JobRun> runsOf(String jobId) {
-    return List.copyOf(runs).stream().filter(run -> run.jobId().equals(jobId));
-  }
-
-  // The one without a lease.
-  private Optional<JobRun> preparation(String jobId) {
-    return runsOf(jobId).filter(run -> run.lease().isEmpty()).findFirst();
-  }
-
-  private Optional<JobRun> holder(LeaseRef lease) {
-    return runs.stream()
-        .filter(run -> run.lease().map(held -> held.ref().equals(lease)).orElse(false))
-        .findFirst();
-  }
-
   // Why an offer cannot be taken.
   private Optional<String> obstacle(JobSpec spec, boolean prepared) {
-    if (unavailable()) {
-      return Optional.of(draining ? "the worker is draining" : away);
+    if (duty != Duty.WORKING) {
+      return Optional.of(duty == Duty.DRAINING ? "the worker is draining" : reason);
     }
-    if (leases().size() >= identity.slots()) {
+    if (runs.leases().size() >= identity.slots()) {
       return Optional.of("every slot is taken");
     }
-    if (!prepared && setting(spec).isEmpty()) {
+    if (!prepared && runs.setting(spec).isEmpty()) {
       return Optional.of("no GPU is free");
     }
     return Optional.empty();
   }
 
-  private void giveBack(HeldLease lease, String reason) {
-    log.warn("{}: given back: {}", lease, reason);
+  private void giveBack(HeldLease lease, String why) {
+    log.warn("{}: given back: {}", lease, why);
     FinishAttemptRequest request =
         FinishAttemptRequest.newBuilder()
             .setLease(lease.ref())
             .setOutcome(AttemptOutcome.ATTEMPT_OUTCOME_RELEASED)
-            .setMessage(reason)
+            .setMessage(why)
             .build();
     givingBack++;
     parts
@@ -482,14 +461,14 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   @Override
   public void onPrepare(Assignment assignment) {
     String jobId = assignment.getJobId();
-    Optional<JobRun> present = preparation(jobId);
-    boolean held = leasesOf(jobId).findAny().isPresent();
-    if (unavailable()
+    Optional<JobRun> present = runs.preparation(jobId);
+    boolean held = runs.holds(jobId);
+    if (duty != Duty.WORKING
         || (held && !assignment.getJoins())
         || present.map(run -> run.fits(assignment)).orElse(false)) {
       return;
     }
-    Optional<TrainerSetting> setting = setting(assignment.getSpec());
+    Optional<TrainerSetting> setting = runs.setting(assignment.getSpec());
     if (setting.isEmpty()) {
       log.info("job {}: no GPU is free to prepare it on", jobId);
       return;
@@ -507,12 +486,8 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
 
   // As many trainers with jobs as slots, and no more: the oldest preparation goes.
   private void makeWay() {
-    List<JobRun> holders = runs.stream().filter(JobRun::hasTrainer).toList();
-    if (holders.size() >= identity.slots()) {
-      holders.stream()
-          .filter(run -> run.lease().isEmpty())
-          .findFirst()
-          .ifPresent(run -> run.drop("another job comes first"));
+    if (runs.trainers() >= identity.slots()) {
+      runs.oldestPreparation().ifPresent(run -> run.drop("another job comes first"));
     }
   }
 
@@ -522,7 +497,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
             context,
             this,
             assignment,
-            setting(assignment.getSpec()).orElseThrow(),
+            runs.setting(assignment.getSpec()).orElseThrow(),
             parts.workDir().resolve("attempts").resolve(Integer.toString(++directories)));
     runs.add(run);
     return run;
@@ -530,35 +505,36 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
 
   @Override
   public void onUnprepare(String jobId) {
-    preparation(jobId).ifPresent(run -> run.drop("no longer to be prepared"));
+    runs.preparation(jobId).ifPresent(run -> run.drop("no longer to be prepared"));
   }
 
   @Override
   public void onOrder(Order order) {
     switch (order.getKind()) {
       case ORDER_KIND_CANCEL ->
-          holder(order.getLease()).ifPresent(run -> run.drop(reason(order, "cancelled")));
+          runs.holder(order.getLease()).ifPresent(run -> run.drop(whyOf(order, "cancelled")));
       case ORDER_KIND_HAND_OVER ->
-          holder(order.getLease()).ifPresent(run -> run.handOver(reason(order, HANDED_OVER)));
-      case ORDER_KIND_CHECKPOINT_NOW -> holder(order.getLease()).ifPresent(JobRun::checkpointNow);
-      case ORDER_KIND_DRAIN -> drain(reason(order, "the coordinator says so"));
+          runs.holder(order.getLease()).ifPresent(run -> run.handOver(whyOf(order, HANDED_OVER)));
+      case ORDER_KIND_CHECKPOINT_NOW ->
+          runs.holder(order.getLease()).ifPresent(JobRun::checkpointNow);
+      case ORDER_KIND_DRAIN -> drain(whyOf(order, "the coordinator says so"));
       case ORDER_KIND_UNSPECIFIED, UNRECOGNIZED ->
           log.warn("an order that this version does not know: {}", order.getKindValue());
     }
   }
 
-  private static String reason(Order order, String otherwise) {
+  private static String whyOf(Order order, String otherwise) {
     return order.getReason().isEmpty() ? otherwise : order.getReason();
   }
 
   @Override
   public void onGroupReady(GroupReady ready) {
-    holder(ready.getLease()).ifPresent(run -> run.onGroupReady(ready));
+    runs.holder(ready.getLease()).ifPresent(run -> run.onGroupReady(ready));
   }
 
   @Override
   public void onCheckpointKept(CheckpointKept kept) {
-    holder(kept.getLease()).ifPresent(run -> run.onCommitted(kept.getStep()));
+    runs.holder(kept.getLease()).ifPresent(run -> run.onCommitted(kept.getStep()));
   }
 
   @Override
@@ -568,10 +544,6 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
             .thenAcceptAsync(
                 result -> say(WorkerMessage.newBuilder().setProbeResult(result).build()),
                 parts.loop());
-  }
-
-  private Optional<JobRun> run(HeldLease lease) {
-    return runs.stream().filter(run -> run.lease().map(l -> l == lease).orElse(false)).findFirst();
   }
 
   // The runs.
@@ -601,7 +573,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
 
   // A new spare takes more than a second of a processor: never while a job is on its way.
   private void replenish() {
-    if (!leaving && runs.stream().noneMatch(JobRun::isStarting)) {
+    if (!leaving && runs.all().stream().noneMatch(JobRun::isStarting)) {
       trainers.replenish();
     }
   }
@@ -626,46 +598,5 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
       HeldLease lease, Optional<LogShipper> logs, AttemptOutbox.Listener listener) {
     return new AttemptOutbox(
         parts.coordinator(), parts.transfer(), lease, logs, parts.loop(), listener);
-  }
-
-  // What a job's trainer is started with; empty where it wants a GPU and none is free.
-  private Optional<TrainerSetting> setting(JobSpec spec) {
-    int threads = Math.max(1, spec.getResources().getCpus());
-    boolean wantsGpu =
-        spec.getResources().hasGpus()
-            ? spec.getResources().getGpus() > 0
-            : machine.getGpusCount() > 0;
-    if (!wantsGpu) {
-      return Optional.of(new TrainerSetting(threads, TrainerSetting.NO_GPU));
-    }
-    // One that no other trainer uses, or one that only a preparation does.
-    Set<Integer> used = gpus(JobRun::hasTrainer);
-    return freeGpu(used)
-        .or(() -> freeGpu(gpus(run -> run.lease().isPresent())))
-        .map(index -> new TrainerSetting(threads, index));
-  }
-
-  private Optional<Integer> freeGpu(Set<Integer> taken) {
-    return machine.getGpusList().stream()
-        .map(gpu -> gpu.getIndex())
-        .filter(index -> !taken.contains(index))
-        .findFirst();
-  }
-
-  private Set<Integer> gpus(Predicate<JobRun> which) {
-    return runs.stream()
-        .filter(which)
-        .map(run -> run.setting().gpu())
-        .collect(Collectors.toUnmodifiableSet());
-  }
-
-  // Whether no lease uses the GPU of a preparation.
-  private boolean hasItsGpu(TrainerSetting setting) {
-    return setting.gpu() == TrainerSetting.NO_GPU
-        || !gpus(run -> run.lease().isPresent()).contains(setting.gpu());
-  }
-
-  private static int firstGpu(Machine machine) {
-    return machine.getGpus(0).getIndex();
   }
 }

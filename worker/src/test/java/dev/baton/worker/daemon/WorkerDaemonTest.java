@@ -153,7 +153,7 @@ class WorkerDaemonTest {
     String name = job("finish", 300, 2, 0, 7);
     handedOverOnce("j", name, 20);
     coordinator.offer(coordinator.assignment("j", name));
-    assertThat(finished(1).getResult().getWeightsSha256()).isEqualTo(weights(300));
+    assertThat(succeeded().getResult().getWeightsSha256()).isEqualTo(weights(300));
     assertThat(coordinator.lossSteps()).isEqualTo(steps(300));
     assertThat(coordinator.refusals).isEmpty();
   }
@@ -604,6 +604,16 @@ class WorkerDaemonTest {
   private FinishAttemptRequest finished(int n) {
     await("attempt " + n + " ends", () -> coordinator.copy(coordinator.finished).size() >= n);
     return coordinator.copy(coordinator.finished).get(n - 1);
+  }
+
+  // What was handed over just after a commit was given back before, by a message of its own.
+  private FinishAttemptRequest succeeded() {
+    await("succeeded", () -> ends(AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED).count() > 0);
+    return ends(AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED).findFirst().orElseThrow();
+  }
+
+  private Stream<FinishAttemptRequest> ends(AttemptOutcome outcome) {
+    return coordinator.copy(coordinator.finished).stream().filter(e -> e.getOutcome() == outcome);
   }
 
   private long reportedStep() {
