@@ -115,6 +115,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   private Duty duty = Duty.WORKING;
   // Why it does not work.
   private String reason = "";
+  private boolean helloSaidDraining;
   private boolean leaving;
   private boolean parting;
   private boolean parted;
@@ -216,8 +217,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
       log.info("takes jobs again");
       duty = Duty.WORKING;
       trainers.work();
-      leaseLoop.send(
-          WorkerMessage.newBuilder().setDraining(Draining.newBuilder().setOver(true)).build());
+      announceWorking();
       replenish();
     }
   }
@@ -235,6 +235,11 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
 
   private void handOverAll(String why) {
     runs.all().forEach(run -> run.handOver(why));
+  }
+
+  private void announceWorking() {
+    leaseLoop.send(
+        WorkerMessage.newBuilder().setDraining(Draining.newBuilder().setOver(true)).build());
   }
 
   private void announceDraining() {
@@ -281,6 +286,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
 
   @Override
   public Hello.Builder hello() {
+    helloSaidDraining = duty != Duty.WORKING;
     Machine.Builder declared = machine.toBuilder();
     if (!trainers.libtorch().isEmpty()) {
       declared.setLibtorch(trainers.libtorch());
@@ -290,7 +296,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
         .setName(identity.name())
         .setMachine(declared)
         .setSlots(identity.slots())
-        .setDraining(duty != Duty.WORKING)
+        .setDraining(helloSaidDraining)
         .setProtocol(PROTOCOL)
         .setAdvertiseHost(reach.advertise())
         .setProbePort(reach.probePort())
@@ -326,9 +332,11 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   @Override
   public void onWelcome() {
     welcomed.complete(null);
+    // Perhaps decided since Hello was sent: what was announced meanwhile is lost.
     if (duty != Duty.WORKING) {
-      // Perhaps decided since Hello was sent.
       announceDraining();
+    } else if (helloSaidDraining) {
+      announceWorking();
     }
     runs.all().forEach(JobRun::onWelcome);
   }

@@ -249,10 +249,15 @@ class WorkerDaemonTest {
     FinishAttemptRequest back = finished(1);
     assertThat(back.getOutcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_RELEASED);
     assertThat(back.getMessage()).isEqualTo("outside its hours");
-    // Said again in each session.
+    // Said again in each session; its end too, where it came before the session stood.
+    coordinator.holdWelcome();
     coordinator.breakStream();
     await("back", () -> coordinator.copy(coordinator.hellos).stream().anyMatch(Hello::getDraining));
+    CountDownLatch works = new CountDownLatch(1);
     loop.execute(daemon::work);
+    loop.execute(works::countDown);
+    awaitUninterruptibly(works);
+    coordinator.welcome();
     await("told", () -> coordinator.copy(coordinator.drained).contains("over"));
     coordinator.offer(coordinator.assignment("j", name));
     assertThat(finished(2).getResult().getWeightsSha256()).isEqualTo(weights(300));

@@ -100,6 +100,8 @@ public final class FakeCoordinator implements AutoCloseable {
   private boolean formingGroups = true;
   private boolean answering = true;
   private boolean repeating;
+  private boolean holdingWelcomes;
+  private @Nullable CoordinatorMessage heldWelcome;
   private int failingCalls;
   private int unwholeCommits;
   private long terms;
@@ -166,6 +168,21 @@ public final class FakeCoordinator implements AutoCloseable {
   /** Answers heartbeats, or not. */
   public synchronized void answering(boolean does) {
     answering = does;
+  }
+
+  /** Keeps back its answer to the next Hello. */
+  public synchronized void holdWelcome() {
+    holdingWelcomes = true;
+  }
+
+  /** Gives it. */
+  public synchronized void welcome() {
+    holdingWelcomes = false;
+    CoordinatorMessage held = heldWelcome;
+    heldWelcome = null;
+    if (held != null) {
+      push(held);
+    }
   }
 
   /** Answers each heartbeat twice. */
@@ -460,7 +477,12 @@ public final class FakeCoordinator implements AutoCloseable {
               welcome.addEnded(lease);
             }
           }
-          to.onNext(CoordinatorMessage.newBuilder().setWelcome(welcome).build());
+          CoordinatorMessage answer = CoordinatorMessage.newBuilder().setWelcome(welcome).build();
+          if (holdingWelcomes) {
+            heldWelcome = answer;
+          } else {
+            to.onNext(answer);
+          }
         }
         case HEARTBEAT -> {
           Heartbeat heartbeat = message.getHeartbeat();
