@@ -40,7 +40,7 @@ class GangIT {
   @BeforeAll
   static void trainAlone() throws Exception {
     cluster = LocalCluster.start(shared.resolve("cluster"));
-    brief = DigitsJob.train(cluster, 30, 4);
+    brief = DigitsJob.train(cluster, 20, 4);
     lasting = DigitsJob.train(cluster, 60, 4);
   }
 
@@ -178,7 +178,7 @@ class GangIT {
   @Test
   void aReplicaThatIsTenTimesSlowerIsNamedAndKept() throws Exception {
     cluster.haveWorkers(2);
-    job = brief.submit(cluster, 2, 2, NO_CHECKPOINT);
+    job = lasting.submit(cluster, 2, 2, NO_CHECKPOINT);
     try (Watch watch = Watch.of(cluster, job)) {
       List<String> workers = watch.awaitReplicas(0, 2, LIMIT);
       ProcessHandle slow = Trainers.atWork(cluster.worker(workers.get(1)));
@@ -196,7 +196,7 @@ class GangIT {
       assertThat(named.path("slowest_rank").asInt(-1)).as("%s", named).isEqualTo(1);
       assertThat(named.path("replicas")).hasSize(2);
     }
-    assertThat(expectNoStepTwice(brief).get("attempts")).as("slow is not dead").hasSize(1);
+    assertThat(expectNoStepTwice(lasting).get("attempts")).as("slow is not dead").hasSize(1);
   }
 
   @Test
