@@ -195,7 +195,7 @@ class WorkerLeavingIT {
     awaitCheckpoint(job);
     thawAt(started + Duration.ofSeconds(42).toNanos(), freezeTrainer(worker));
     // It leaves the memory to others.
-    while (!log(worker).contains("no more jobs: outside its hours")
+    while (!log(worker).contains("no more jobs, no trainer: outside its hours")
         || !worker.children().isEmpty()) {
       assertThat(log(worker)).doesNotContain("takes jobs again");
       Thread.sleep(100);

@@ -54,6 +54,9 @@ final class AttemptOutbox {
 
     void onCommitted(long step);
 
+    /** The snapshot of that step cannot be stored, and the attempt goes on. */
+    void onGivenUp(long step);
+
     /** The attempt has ended and the lease is given back: the last call. */
     void onEnded(String how);
 
@@ -252,6 +255,7 @@ final class AttemptOutbox {
       synchronized (this) {
         snapshots.giveUp(snapshot);
       }
+      events.execute(() -> listener.onGivenUp(snapshot.step()));
       return true;
     }
     release(snapshot);

@@ -16,6 +16,7 @@ import dev.baton.v1.Halt;
 import dev.baton.v1.MetricPoint;
 import dev.baton.v1.Prepared;
 import dev.baton.v1.ProgressReport;
+import dev.baton.v1.SnapshotGivenUp;
 import dev.baton.v1.SnapshotWritten;
 import dev.baton.v1.StepProgress;
 import dev.baton.v1.TrainerFailed;
@@ -376,6 +377,14 @@ final class JobRun implements TrainerProcess.Listener {
     }
   }
 
+  private void onGivenUp(long step) {
+    if (isUnderWay()) {
+      send(
+          DaemonMessage.newBuilder()
+              .setSnapshotGivenUp(SnapshotGivenUp.newBuilder().setStep(step)));
+    }
+  }
+
   // Whether the trainer has been told to go.
   private boolean isUnderWay() {
     return state == State.JOINING || state == State.TRAINING || state == State.HANDING_OVER;
@@ -709,6 +718,13 @@ final class JobRun implements TrainerProcess.Listener {
     @Override
     public void onCommitted(long step) {
       JobRun.this.onCommitted(step);
+    }
+
+    @Override
+    public void onGivenUp(long step) {
+      if (isCurrent()) {
+        JobRun.this.onGivenUp(step);
+      }
     }
 
     @Override

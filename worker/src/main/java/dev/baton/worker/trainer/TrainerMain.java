@@ -117,6 +117,8 @@ public final class TrainerMain {
           case CHECKPOINT_NOW -> control().checkpointNow(message.getCheckpointNow().getStop());
           case CHECKPOINT_COMMITTED ->
               control().committed(message.getCheckpointCommitted().getStep(), System.nanoTime());
+          case SNAPSHOT_GIVEN_UP ->
+              control().givenUp(message.getSnapshotGivenUp().getStep(), System.nanoTime());
           case HALT -> exit(out, DONE);
           case JOIN_GROUP -> control().joinGroup(message.getJoinGroup());
           case GROUP_STANDS -> control().groupStands(message.getGroupStands());

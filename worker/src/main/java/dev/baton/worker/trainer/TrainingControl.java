@@ -34,7 +34,7 @@ public final class TrainingControl {
   private final boolean inGroups;
   private boolean started;
   private long deadlineNanos;
-  private long committedNanos;
+  private long intervalBeganNanos;
   private long committedStep = -1;
   private boolean requested;
   private boolean stop;
@@ -86,7 +86,7 @@ public final class TrainingControl {
   public synchronized void go(long deadline, long now) {
     started = true;
     deadlineNanos = deadline;
-    committedNanos = now;
+    intervalBeganNanos = now;
     notifyAll();
   }
 
@@ -107,8 +107,17 @@ public final class TrainingControl {
 
   /** The snapshot of that step is committed: the interval counts from now. */
   public synchronized void committed(long step, long now) {
-    committedNanos = now;
     committedStep = Math.max(committedStep, step);
+    settled(step, now);
+  }
+
+  /** The snapshot of that step was not stored and is not any more: the interval counts from now. */
+  public synchronized void givenUp(long step, long now) {
+    settled(step, now);
+  }
+
+  private void settled(long step, long now) {
+    intervalBeganNanos = now;
     if (step >= newestStep) {
       uncommitted = false;
       notifyAll();
@@ -220,7 +229,7 @@ public final class TrainingControl {
         leads
             && !uncommitted
             && step > Math.max(newestStep, restoredStep)
-            && (full || now - committedNanos >= intervalNanos);
+            && (full || now - intervalBeganNanos >= intervalNanos);
     return due ? Next.SNAPSHOT : Next.STEP;
   }
 

@@ -411,6 +411,17 @@ class WorkerDaemonTest {
   }
 
   @Test
+  void aCheckpointThatCannotBeStoredIsFollowedByAnother() {
+    coordinator.loseUploads(3);
+    LeaseRef lease = coordinator.offer(coordinator.assignment("j", job("finish", 99_999, 5, 0, 0)));
+    await("trains", () -> reportedStep() > 3);
+    coordinator.order(lease, OrderKind.ORDER_KIND_CHECKPOINT_NOW, "");
+    await("the next is stored", () -> !coordinator.copy(coordinator.commits).isEmpty());
+    assertThat(coordinator.lossSteps())
+        .isEqualTo(steps(coordinator.copy(coordinator.commits).get(0).getStep()));
+  }
+
+  @Test
   void aNewerSnapshotReplacesOneThatWaits() {
     coordinator.store.hold(true);
     LeaseRef lease = coordinator.offer(coordinator.assignment("j", job("finish", 9_999, 2, 0, 10)));

@@ -159,6 +159,7 @@ public final class FakeTrainer {
       case GROUP_STANDS -> stands = message.getGroupStands();
       case CHECKPOINT_COMMITTED ->
           committed = Math.max(committed, message.getCheckpointCommitted().getStep());
+      case SNAPSHOT_GIVEN_UP -> snapshotWanted = true;
       case HALT -> Runtime.getRuntime().halt(0);
       default -> {
         // Nothing that would change what it does.

@@ -21,6 +21,17 @@ class TrainingControlTest {
     assertThat(control.next(6, 400, false)).isEqualTo(Next.SNAPSHOT);
   }
 
+  @Test
+  void whatCannotBeStoredIsFollowedByAnotherSnapshot() {
+    control.go(DEADLINE, 0);
+    assertThat(control.next(5, 100, false)).isEqualTo(Next.SNAPSHOT);
+    control.snapshotTaken(5);
+    control.givenUp(5, 300);
+    assertThat(control.committedStep()).isEqualTo(-1);
+    assertThat(control.next(6, 399, false)).isEqualTo(Next.STEP);
+    assertThat(control.next(6, 400, false)).isEqualTo(Next.SNAPSHOT);
+  }
+
   /** As where a group takes longer to form than an interval. */
   @Test
   void whatWasRestoredIsNotStoredAgainAndHoldsUpNothing() {

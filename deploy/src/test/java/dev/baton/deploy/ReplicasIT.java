@@ -17,7 +17,7 @@ import org.junit.jupiter.api.io.TempDir;
  * Data-parallel replicas on several workers of this machine, lost and added in every way. After
  * each the weights are those of one replica alone, undisturbed, and the losses too.
  */
-class GangIT {
+class ReplicasIT {
   private static final Duration LIMIT = DigitsJob.LIMIT;
 
   /** So that whoever falls back to a checkpoint is found out. */
