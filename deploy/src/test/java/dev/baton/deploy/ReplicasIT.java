@@ -3,6 +3,8 @@ package dev.baton.deploy;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -182,21 +184,41 @@ class ReplicasIT {
     try (Watch watch = Watch.of(cluster, job)) {
       List<String> workers = watch.awaitReplicas(0, 2, LIMIT);
       ProcessHandle slow = Trainers.atWork(cluster.worker(workers.get(1)));
-      JsonNode named = cluster.show(job).get("progress");
-      for (int i = 0; i < 100; i++) {
-        Daemon.signal("STOP", slow.pid());
-        TimeUnit.MILLISECONDS.sleep(90);
-        Daemon.signal("CONT", slow.pid());
-        TimeUnit.MILLISECONDS.sleep(10);
-        if (i % 20 == 19) {
+      Thread slowing = new Thread(() -> slowDown(slow), "slowing");
+      slowing.start();
+      JsonNode named;
+      try {
+        int looks = 0;
+        do {
           named = cluster.show(job).get("progress");
-        }
+        } while (named.path("slowest_rank").asInt(-1) != 1 && ++looks < 15);
+      } finally {
+        slowing.interrupt();
+        slowing.join();
       }
-      assertThat(named).isNotNull();
       assertThat(named.path("slowest_rank").asInt(-1)).as("%s", named).isEqualTo(1);
       assertThat(named.path("replicas")).hasSize(2);
     }
     assertThat(expectNoStepTwice(lasting).get("attempts")).as("slow is not dead").hasSize(1);
+  }
+
+  /** Nine tenths of the time it stands still, until this thread is interrupted. */
+  private static void slowDown(ProcessHandle trainer) {
+    try {
+      while (true) {
+        Daemon.signal("STOP", trainer.pid());
+        try {
+          TimeUnit.MILLISECONDS.sleep(90);
+        } finally {
+          Daemon.signal("CONT", trainer.pid());
+        }
+        TimeUnit.MILLISECONDS.sleep(10);
+      }
+    } catch (InterruptedException e) {
+      // Slow for long enough.
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   @Test
