@@ -38,17 +38,13 @@ final class FaultsBench {
 
   private static ObjectNode run(Path dir, int replicas, int faults)
       throws IOException, InterruptedException {
-    DrawDigits.write(dir.resolve("digits"), 6_000, 500, 1);
-    try (LocalCluster cluster = LocalCluster.start(dir.resolve("cluster"))) {
-      cluster
-          .baton("dataset", "push", "digits", dir.resolve("digits").toString(), "--format", "idx")
-          .orFail();
+    try (LocalCluster cluster = BenchJob.cluster(dir)) {
       Deque<Daemon> workers = new ArrayDeque<>();
       int started = 0;
       while (started < Math.max(2, replicas)) {
         workers.add(cluster.startWorker("worker-" + started++));
       }
-      String job = cluster.submit(jobFile(replicas));
+      String job = cluster.submit(BenchJob.file(10_000_000, replicas));
       Duration time = BETWEEN.multipliedBy(faults);
       double undisturbed;
       double disturbed;
@@ -112,25 +108,5 @@ final class FaultsBench {
 
   private static double rounded(double number) {
     return Math.round(number * 1e3) / 1e3;
-  }
-
-  private static String jobFile(int replicas) {
-    return """
-        name: faults-bench
-        model: {builtin: {name: mnist-cnn, num_classes: 10}}
-        data:
-          train: {dataset: digits, split: train}
-          eval: {dataset: digits, split: test}
-        training:
-          epochs: 100000
-          max_steps: 10000000
-          batch_size: 64
-          optimizer: {adam: {lr: 0.001}}
-          loss: cross_entropy
-          seed: 1
-        replicas: {min: 1, max: %d}
-        checkpoint: {interval: 2s}
-        """
-        .formatted(replicas);
   }
 }

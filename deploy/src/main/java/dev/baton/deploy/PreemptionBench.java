@@ -34,13 +34,9 @@ final class PreemptionBench {
 
   private static ObjectNode run(Path dir, String signal, int count)
       throws IOException, InterruptedException {
-    DrawDigits.write(dir.resolve("digits"), 6_000, 500, 1);
-    try (LocalCluster cluster = LocalCluster.start(dir.resolve("cluster"))) {
-      cluster
-          .baton("dataset", "push", "digits", dir.resolve("digits").toString(), "--format", "idx")
-          .orFail();
+    try (LocalCluster cluster = BenchJob.cluster(dir)) {
       // Enough for some ten seconds of training before each end.
-      String jobFile = jobFile(count * 800L);
+      String jobFile = BenchJob.file(count * 800L, 1);
       Daemon busy = cluster.startWorker("worker-0");
       String job = cluster.submit(jobFile);
       List<Double> seconds = new ArrayList<>();
@@ -98,24 +94,5 @@ final class PreemptionBench {
           end.at("/result/weights_sha256").equals(undisturbed.at("/result/weights_sha256")));
       return line;
     }
-  }
-
-  private static String jobFile(long steps) {
-    return """
-        name: preemption-bench
-        model: {builtin: {name: mnist-cnn, num_classes: 10}}
-        data:
-          train: {dataset: digits, split: train}
-          eval: {dataset: digits, split: test}
-        training:
-          epochs: 100000
-          max_steps: %d
-          batch_size: 64
-          optimizer: {adam: {lr: 0.001}}
-          loss: cross_entropy
-          seed: 1
-        checkpoint: {interval: 2s}
-        """
-        .formatted(steps);
   }
 }

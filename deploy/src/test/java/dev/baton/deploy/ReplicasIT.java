@@ -87,22 +87,24 @@ class ReplicasIT {
   }
 
   @Test
-  void everyRankLosesItsTrainerInTurn() throws Exception {
+  void everyRankLosesItsTrainerInTurnWhileItComputesAndWhileItWaits() throws Exception {
     cluster.haveWorkers(4);
     job = lasting.submit(cluster, 1, 4, NO_CHECKPOINT);
     try (Watch watch = Watch.of(cluster, job)) {
-      for (int rank = 0; rank < 4; rank++) {
+      for (int kill = 0; kill < 8; kill++) {
+        int rank = kill / 2;
+        boolean waiting = kill % 2 == 1;
         List<String> workers = watch.awaitReplicas(watch.mark(), 4, LIMIT);
-        Daemon worker = cluster.worker(workers.get(rank));
+        ProcessHandle trainer = Trainers.atWork(cluster.worker(workers.get(rank)));
         int mark = watch.mark();
-        Trainers.atWork(worker).destroyForcibly();
+        Trainers.kill(trainer, waiting);
         System.out.printf(
-            "trainer of rank %d killed: the others step after %.2f s%n",
-            rank, secondsToStep(watch, mark, 3));
+            "trainer of rank %d killed where it %s: the others step after %.2f s%n",
+            rank, waiting ? "waits for them" : "computes", secondsToStep(watch, mark, 3));
       }
     }
     JsonNode end = expectNoStepTwice(lasting);
-    assertThat(end.get("attempts").size()).isGreaterThan(8);
+    assertThat(end.get("attempts").size()).isGreaterThan(16);
   }
 
   @Test

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Comparator;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
@@ -36,6 +37,56 @@ final class Trainers {
     } catch (IOException e) {
       // Closed meanwhile.
       return false;
+    }
+  }
+
+  /**
+   * Kills a trainer of a gang in a moment in which its training thread computes, or in one in which
+   * it waits for the other ranks.
+   */
+  static void kill(ProcessHandle trainer, boolean waiting)
+      throws IOException, InterruptedException {
+    Path training = trainingThread(trainer);
+    long end = System.nanoTime() + DigitsJob.LIMIT.toNanos();
+    while (System.nanoTime() < end) {
+      Daemon.signal("STOP", trainer.pid());
+      while (!Files.readString(training.resolve("stat")).contains(") T ")) {
+        TimeUnit.MICROSECONDS.sleep(100);
+      }
+      // proc(5): -1 where it was stopped outside of any system call.
+      boolean inSystemCall = !Files.readString(training.resolve("syscall")).startsWith("-1 ");
+      if (inSystemCall == waiting) {
+        trainer.destroyForcibly();
+        return;
+      }
+      Daemon.signal("CONT", trainer.pid());
+      TimeUnit.MILLISECONDS.sleep(1);
+    }
+    throw new IOException(trainer + " never " + (waiting ? "waits" : "computes"));
+  }
+
+  /** The one of the unnamed threads, Gloo's among them, that has computed most. */
+  private static Path trainingThread(ProcessHandle trainer) throws IOException {
+    try (Stream<Path> threads = Files.list(Path.of("/proc", "" + trainer.pid(), "task"))) {
+      return threads
+          .filter(thread -> read(thread.resolve("comm")).strip().equals("java"))
+          .max(Comparator.comparingLong(Trainers::userTicks))
+          .orElseThrow(() -> new IOException(trainer + " has no thread of Java's"));
+    }
+  }
+
+  private static long userTicks(Path thread) {
+    String stat = read(thread.resolve("stat"));
+    // proc(5): utime is field 14; the second one ends with the parenthesis.
+    return Long.parseLong(stat.substring(stat.lastIndexOf(')') + 2).split(" ", -1)[11]);
+  }
+
+  private static String read(Path file) {
+    try {
+      return Files.readString(file);
+    } catch (IOException e) {
+      // The thread has ended.
+      return "0 () " + "0 ".repeat(20);
     }
   }
 

@@ -195,10 +195,12 @@ class WorkerLeavingIT {
     awaitCheckpoint(job);
     thawAt(started + Duration.ofSeconds(42).toNanos(), freezeTrainer(worker));
     // It leaves the memory to others.
-    while (!log(worker).contains("no more jobs, no trainer: outside its hours")
-        || !worker.children().isEmpty()) {
+    for (long end = System.nanoTime() + LIMIT.toNanos();
+        !log(worker).contains("no more jobs, no trainer: outside its hours")
+            || !worker.children().isEmpty();
+        Thread.sleep(100)) {
       assertThat(log(worker)).doesNotContain("takes jobs again");
-      Thread.sleep(100);
+      assertThat(System.nanoTime()).as(log(worker)).isLessThan(end);
     }
     assertThat(state("pc")).isEqualTo("DRAINING");
     assertThat(cluster.show(job).get("state").asText()).isEqualTo("QUEUED");

@@ -51,7 +51,7 @@ final class LibtorchProcess {
     line.add(System.getProperty("java.class.path"));
     line.add(mainClass);
     line.addAll(arguments);
-    ProcessBuilder builder = new ProcessBuilder(line);
+    ProcessBuilder builder = new ProcessBuilder(TrainerEnvironment.asBatchWork(line));
     builder.environment().putAll(variables(natives, threads));
     return builder;
   }

@@ -39,6 +39,6 @@ public record TrainerCommand(
     line.add(classPath);
     line.add(mainClass);
     line.add(socket.toString());
-    return line;
+    return TrainerEnvironment.asBatchWork(line);
   }
 }
