@@ -14,6 +14,8 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * Data-parallel replicas on several workers of this machine, lost and added in every way. After
@@ -43,7 +45,7 @@ class ReplicasIT {
   static void trainAlone() throws Exception {
     cluster = LocalCluster.start(shared.resolve("cluster"));
     brief = DigitsJob.train(cluster, 20, 4);
-    lasting = DigitsJob.train(cluster, 60, 4);
+    lasting = DigitsJob.train(cluster, 80, 4);
   }
 
   @AfterAll
@@ -86,14 +88,13 @@ class ReplicasIT {
     return (System.nanoTime() - begin) / 1e9;
   }
 
-  @Test
-  void everyRankLosesItsTrainerInTurnWhileItComputesAndWhileItWaits() throws Exception {
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void everyRankLosesItsTrainerInTurn(boolean waiting) throws Exception {
     cluster.haveWorkers(4);
     job = lasting.submit(cluster, 1, 4, NO_CHECKPOINT);
     try (Watch watch = Watch.of(cluster, job)) {
-      for (int kill = 0; kill < 8; kill++) {
-        int rank = kill / 2;
-        boolean waiting = kill % 2 == 1;
+      for (int rank = 0; rank < 4; rank++) {
         List<String> workers = watch.awaitReplicas(watch.mark(), 4, LIMIT);
         ProcessHandle trainer = Trainers.atWork(cluster.worker(workers.get(rank)));
         int mark = watch.mark();
@@ -104,7 +105,7 @@ class ReplicasIT {
       }
     }
     JsonNode end = expectNoStepTwice(lasting);
-    assertThat(end.get("attempts").size()).isGreaterThan(16);
+    assertThat(end.get("attempts").size()).isGreaterThanOrEqualTo(8);
   }
 
   @Test
