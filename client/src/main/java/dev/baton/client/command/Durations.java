@@ -1,6 +1,6 @@
 package dev.baton.client.command;
 
-import dev.baton.client.jobfile.Quantities;
+import dev.baton.quantity.Quantities;
 import java.time.Duration;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.TypeConversionException;

@@ -11,6 +11,7 @@ import dev.baton.client.jobfile.Node.Entry;
 import dev.baton.client.jobfile.Node.Mapping;
 import dev.baton.client.jobfile.Node.Scalar;
 import dev.baton.client.jobfile.Node.Sequence;
+import dev.baton.quantity.Quantities;
 import dev.baton.v1.Options;
 import dev.baton.v1.Quantity;
 import java.math.BigInteger;

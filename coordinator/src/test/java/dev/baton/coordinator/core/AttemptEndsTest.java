@@ -21,11 +21,7 @@ final class AttemptEndsTest extends CoreByHand {
     LeaseRef lease = offered("a");
     hello("b", 1);
     begin(lease, 0, "");
-    run(
-        s -> {
-          s.draining("a", 1, Draining.newBuilder().setReason("SIGTERM").build(), now());
-          return "";
-        });
+    tell(s -> s.draining("a", 1, Draining.newBuilder().setReason("SIGTERM").build(), now()));
     assertThat(preparations("b")).hasSize(1);
     commit(lease, upload(lease), 7, true);
     assertThat(offered("b").getTerm()).isEqualTo(2);
@@ -44,31 +40,27 @@ final class AttemptEndsTest extends CoreByHand {
     draining("a", Draining.newBuilder().setOver(true).build());
     assertThat(offers("a")).hasSize(1);
     // But not where somebody else wants it drained.
-    run(s -> s.drainWorker("a", now()));
+    ask(s -> s.drainWorker("a", now()));
     draining("a", Draining.newBuilder().setOver(true).build());
     submit();
     assertThat(offers("a")).hasSize(1);
   }
 
   private void draining(String worker, Draining message) {
-    run(
-        s -> {
-          s.draining(worker, 1, message, now());
-          return "";
-        });
+    tell(s -> s.draining(worker, 1, message, now()));
   }
 
   @Test
   void drainingAWorkerIsAskedAgainInEachSession() {
     hello("a", 1);
-    run(s -> s.drainWorker("a", now()));
+    ask(s -> s.drainWorker("a", now()));
     assertThat(last("a").getOrder().getKind()).isEqualTo(OrderKind.ORDER_KIND_DRAIN);
     hello("a", 2);
     assertThat(last("a").getOrder().getKind()).isEqualTo(OrderKind.ORDER_KIND_DRAIN);
     submit();
     assertThat(offers("a")).isEmpty();
     assertRefused(
-        CoordinatorException.Kind.NOT_FOUND, () -> run(s -> s.drainWorker("nobody", now())));
+        CoordinatorException.Kind.NOT_FOUND, () -> ask(s -> s.drainWorker("nobody", now())));
   }
 
   @Test
@@ -77,11 +69,7 @@ final class AttemptEndsTest extends CoreByHand {
     hello("a", 1);
     LeaseRef lease = offered("a");
     begin(lease, 0, "");
-    run(
-        s -> {
-          s.pause(job, now());
-          return "";
-        });
+    tell(s -> s.pause(job, now()));
     assertThat(last("a").getOrder().getKind()).isEqualTo(OrderKind.ORDER_KIND_HAND_OVER);
     assertThat(view(job).getState()).isEqualTo(dev.baton.v1.JobState.JOB_STATE_RUNNING);
     commit(lease, upload(lease), 7, true);
@@ -89,11 +77,7 @@ final class AttemptEndsTest extends CoreByHand {
     restart();
     hello("a", 2);
     assertThat(offers("a")).isEmpty();
-    run(
-        s -> {
-          s.resume(job, now());
-          return "";
-        });
+    tell(s -> s.resume(job, now()));
     assertThat(offered("a").getTerm()).isEqualTo(2);
   }
 
@@ -103,11 +87,7 @@ final class AttemptEndsTest extends CoreByHand {
     hello("a", 1);
     LeaseRef lease = offered("a");
     begin(lease, 0, "");
-    run(
-        s -> {
-          s.pause(job, now());
-          return "";
-        });
+    tell(s -> s.pause(job, now()));
     effects.clear();
     hello("a", 2, lease);
     assertThat(last("a").getOrder().getKind()).isEqualTo(OrderKind.ORDER_KIND_HAND_OVER);
@@ -128,7 +108,7 @@ final class AttemptEndsTest extends CoreByHand {
         CoordinatorException.Kind.INVALID_ARGUMENT, () -> commit(offered("b"), ofA, 3, false));
     assertRefused(
         CoordinatorException.Kind.INVALID_ARGUMENT,
-        () -> run(s -> s.uploadOf(offered("b"), "unknown")));
+        () -> ask(s -> s.uploadOf(offered("b"), "unknown")));
   }
 
   @Test
@@ -136,11 +116,7 @@ final class AttemptEndsTest extends CoreByHand {
     String job = submit();
     hello("a", 1);
     begin(offered("a"), 0, "");
-    run(
-        s -> {
-          s.pause(job, now());
-          return "";
-        });
+    tell(s -> s.pause(job, now()));
     broken("a", 1);
     advance(2_000);
     assertThat(view(job).getState()).isEqualTo(dev.baton.v1.JobState.JOB_STATE_PAUSED);
@@ -153,11 +129,7 @@ final class AttemptEndsTest extends CoreByHand {
     LeaseRef lease = offered("a");
     begin(lease, 0, "");
     for (int i = 0; i < 2; i++) {
-      run(
-          s -> {
-            s.cancel(job, now());
-            return "";
-          });
+      tell(s -> s.cancel(job, now()));
     }
     assertThat(last("a").getOrder().getKind()).isEqualTo(OrderKind.ORDER_KIND_CANCEL);
     assertThat(view(job).getState()).isEqualTo(dev.baton.v1.JobState.JOB_STATE_CANCELLED);
@@ -166,13 +138,7 @@ final class AttemptEndsTest extends CoreByHand {
         CoordinatorException.Kind.ABORTED,
         () -> finish(lease, AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED, ""));
     assertRefused(
-        CoordinatorException.Kind.FAILED_PRECONDITION,
-        () ->
-            run(
-                s -> {
-                  s.pause(job, now());
-                  return "";
-                }));
+        CoordinatorException.Kind.FAILED_PRECONDITION, () -> tell(s -> s.pause(job, now())));
   }
 
   // ---- Ends

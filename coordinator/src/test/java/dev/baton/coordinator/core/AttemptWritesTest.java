@@ -17,7 +17,6 @@ import dev.baton.v1.ProgressReport;
 import dev.baton.v1.Resources;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Objects;
 import org.junit.jupiter.api.Test;
 
 /** What a worker stores and reads under its lease. */
@@ -34,18 +33,16 @@ final class AttemptWritesTest extends CoreByHand {
     String checkpoint = upload(lease);
     commit(lease, checkpoint, 2, true);
     LeaseRef next = offered("a");
-    run(
-        s -> {
-          s.beginAttempt(
-              BeginAttemptRequest.newBuilder()
-                  .setLease(next)
-                  .setResumedStep(2)
-                  .setCheckpointId(checkpoint)
-                  .setKind("another cpu")
-                  .build(),
-              now());
-          return "";
-        });
+    tell(
+        s ->
+            s.beginAttempt(
+                BeginAttemptRequest.newBuilder()
+                    .setLease(next)
+                    .setResumedStep(2)
+                    .setCheckpointId(checkpoint)
+                    .setKind("another cpu")
+                    .build(),
+                now()));
     finish(next, AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED, "");
     assertThat(view(job).getResult().getExact()).isFalse();
   }
@@ -72,20 +69,18 @@ final class AttemptWritesTest extends CoreByHand {
             .setCpus(8)
             .addGpus(dev.baton.v1.Gpu.newBuilder().setModel("T4"))
             .build();
-    run(
-        s -> {
-          s.openSession(
-              Hello.newBuilder()
-                  .setWorkerId("g")
-                  .setName("g")
-                  .setSession(1)
-                  .setSlots(4)
-                  .setProtocol(1)
-                  .setMachine(gpu)
-                  .build(),
-              now());
-          return "";
-        });
+    tell(
+        s ->
+            s.openSession(
+                Hello.newBuilder()
+                    .setWorkerId("g")
+                    .setName("g")
+                    .setSession(1)
+                    .setSlots(4)
+                    .setProtocol(1)
+                    .setMachine(gpu)
+                    .build(),
+                now()));
     JobSpec.Builder any =
         spec().setResources(Resources.newBuilder().setCpus(1).setMemory(1L << 30));
     submit(any);
@@ -105,19 +100,17 @@ final class AttemptWritesTest extends CoreByHand {
     begin(lease, 0, "");
     effects.clear();
     for (long step : new long[] {1, 3, 3, 2}) {
-      run(
-          s -> {
-            s.progress(
-                "a",
-                1,
-                ProgressReport.newBuilder()
-                    .setLease(lease)
-                    .setFirstStep(1)
-                    .setProgress(Progress.newBuilder().setStep(step).setLoss(0.5))
-                    .build(),
-                now());
-            return "";
-          });
+      tell(
+          s ->
+              s.progress(
+                  "a",
+                  1,
+                  ProgressReport.newBuilder()
+                      .setLease(lease)
+                      .setFirstStep(1)
+                      .setProgress(Progress.newBuilder().setStep(step).setLoss(0.5))
+                      .build(),
+                  now()));
     }
     List<Long> steps = new ArrayList<>();
     for (Effect effect : effects) {
@@ -139,11 +132,7 @@ final class AttemptWritesTest extends CoreByHand {
     begin(lease, 0, "");
     effects.clear();
     for (int i = 0; i < 3; i++) {
-      run(
-          s -> {
-            s.storageRefused(lease, "the disk is full", now());
-            return "";
-          });
+      tell(s -> s.storageRefused(lease, "the disk is full", now()));
     }
     assertThat(view(job).getState()).isEqualTo(dev.baton.v1.JobState.JOB_STATE_RUNNING);
     assertThat(view(job).getReason()).contains("cannot store").endsWith(": the disk is full");
@@ -154,11 +143,7 @@ final class AttemptWritesTest extends CoreByHand {
         .contains("the disk is full");
     commit(lease, upload(lease), 5, false);
     assertThat(view(job).getReason()).isEmpty();
-    run(
-        s -> {
-          s.storageRefused(lease.toBuilder().setTerm(7).build(), "of another term", now());
-          return "";
-        });
+    tell(s -> s.storageRefused(lease.toBuilder().setTerm(7).build(), "of another term", now()));
     assertThat(view(job).getReason()).isEmpty();
   }
 
@@ -180,7 +165,7 @@ final class AttemptWritesTest extends CoreByHand {
   }
 
   private long log(LeaseRef lease, long offset, String text) {
-    return run(
+    return ask(
         s ->
             s.appendLog(
                 AppendLogRequest.newBuilder()
@@ -205,12 +190,12 @@ final class AttemptWritesTest extends CoreByHand {
             .setJobId(job)
             .setCheckpointId(checkpoint)
             .build();
-    assertRefused(CoordinatorException.Kind.PERMISSION_DENIED, () -> run(s -> s.download(request)));
+    assertRefused(CoordinatorException.Kind.PERMISSION_DENIED, () -> ask(s -> s.download(request)));
     hello("b", 1);
-    assertRefused(CoordinatorException.Kind.PERMISSION_DENIED, () -> run(s -> s.download(request)));
+    assertRefused(CoordinatorException.Kind.PERMISSION_DENIED, () -> ask(s -> s.download(request)));
     beat("a", 1, lease);
     assertThat(preparations("b")).isNotEmpty();
-    assertThat(run(s -> s.download(request)).objectKey()).startsWith("jobs/" + job + "/1/");
+    assertThat(ask(s -> s.download(request)).objectKey()).startsWith("jobs/" + job + "/1/");
   }
 
   @Test
@@ -232,12 +217,13 @@ final class AttemptWritesTest extends CoreByHand {
   @Test
   void aHundredThousandJobsInTheQueueMakeNoEventSlow() {
     JobSpec spec = spec().build();
-    database.begin();
-    for (int i = 0; i < 100_000; i++) {
-      scheduler.submit("many-" + i, spec, now());
-    }
-    database.commit();
-    scheduler.drainEffects();
+    tell(
+        s -> {
+          for (int i = 0; i < 100_000; i++) {
+            s.submit("many-" + i, spec, now());
+          }
+        });
+    effects.clear();
     long began = System.nanoTime();
     for (int i = 0; i < 1_000; i++) {
       hello("w" + i, 1);
@@ -247,6 +233,6 @@ final class AttemptWritesTest extends CoreByHand {
     advance(1_000);
     // Walking the queue on each of these events would take minutes.
     assertThat(System.nanoTime() - began).isLessThan(20_000_000_000L);
-    assertThat(Objects.requireNonNull(scheduler.workers())).hasSize(1_000);
+    assertThat(ask(Scheduler::workers)).hasSize(1_000);
   }
 }

@@ -2,13 +2,11 @@ package dev.baton.coordinator.core;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.baton.coordinator.testing.InMemoryStores;
 import dev.baton.v1.AttemptOutcome;
 import dev.baton.v1.BeginAttemptRequest;
 import dev.baton.v1.CommitCheckpointRequest;
 import dev.baton.v1.CompletedUpload;
 import dev.baton.v1.CoordinatorMessage;
-import dev.baton.v1.CreateUploadRequest;
 import dev.baton.v1.Draining;
 import dev.baton.v1.FinishAttemptRequest;
 import dev.baton.v1.GroupBroken;
@@ -27,8 +25,6 @@ import dev.baton.v1.ProgressReport;
 import dev.baton.v1.ReplicaProgress;
 import dev.baton.v1.Replicas;
 import dev.baton.v1.Result;
-import dev.baton.v1.UploadContent;
-import dev.baton.v1.UploadPart;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
@@ -37,15 +33,13 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
-import java.util.SplittableRandom;
 import java.util.function.Consumer;
-import java.util.function.Function;
 
 /**
  * A core on a manual clock, and workers whose heartbeats go on while the clock does: each lists the
  * leases that it was offered until they are over.
  */
-final class GangWorld {
+final class GangWorld extends ManualCore {
 
   /** A worker, played by hand but for its heartbeats. */
   final class Daemon {
@@ -220,56 +214,17 @@ final class GangWorld {
     }
   }
 
-  final InMemoryStores database = new InMemoryStores();
-  final List<Effect> effects = new ArrayList<>();
   final Map<String, Daemon> daemons = new LinkedHashMap<>();
-  private Scheduler scheduler = new Scheduler(database.stores(), LeasePolicy.DEFAULT, random());
-  private long nanos = 5_000_000_000L;
-  private long epochMs = 1_700_000_000_000L;
-  private int requests;
-  private int uploads;
 
   GangWorld() {
-    tell(s -> s.start(now()));
-    advance(20_000);
+    start();
   }
 
-  private static SplittableRandom random() {
-    return new SplittableRandom(23);
-  }
-
-  Now now() {
-    return new Now(nanos, epochMs);
-  }
-
-  void tell(Consumer<Scheduler> command) {
-    ask(
-        s -> {
-          command.accept(s);
-          return "";
-        });
-  }
-
-  <T> T ask(Function<Scheduler, T> command) {
-    database.begin();
-    try {
-      return command.apply(scheduler);
-    } finally {
-      database.commit();
-      effects.addAll(scheduler.drainEffects());
-    }
-  }
-
-  /** Time goes by; whoever is connected sends its heartbeats. */
-  void advance(long ms) {
-    for (long left = ms; left > 0; left -= 50) {
-      long step = Math.min(left, 50);
-      nanos += step * 1_000_000;
-      epochMs += step;
-      tell(s -> s.tick(now()));
-      if (epochMs / 3_000 != (epochMs - step) / 3_000) {
-        daemons.values().stream().filter(d -> d.connected && d.beats).forEach(Daemon::beat);
-      }
+  /** Whoever is connected sends its heartbeats. */
+  @Override
+  void ticked(long beforeMs) {
+    if (now().epochMs() / 3_000 != beforeMs / 3_000) {
+      daemons.values().stream().filter(d -> d.connected && d.beats).forEach(Daemon::beat);
     }
   }
 
@@ -278,27 +233,10 @@ final class GangWorld {
     tell(s -> s.tick(later(ms)));
   }
 
-  /** It is so much later. */
-  Now later(long ms) {
-    nanos += ms * 1_000_000;
-    epochMs += ms;
-    return now();
-  }
-
-  /** A command whose transaction fails after it was run. */
-  void fail(Consumer<Scheduler> command) {
-    database.begin();
-    command.accept(scheduler);
-    database.rollback();
-    tell(s -> s.reload(now()));
-  }
-
   void restart() {
-    daemons.values().forEach(d -> d.take());
+    daemons.values().forEach(Daemon::take);
     daemons.values().forEach(d -> d.connected = false);
-    scheduler = new Scheduler(database.stores(), LeasePolicy.DEFAULT, random());
-    nanos -= 3_000_000_000L;
-    tell(s -> s.start(now()));
+    startAgain();
   }
 
   // ---- Workers
@@ -339,13 +277,6 @@ final class GangWorld {
     return daemon;
   }
 
-  private List<CoordinatorMessage> sent(String worker) {
-    return effects.stream()
-        .filter(e -> e instanceof Effect.Send send && send.workerId().equals(worker))
-        .map(e -> ((Effect.Send) e).message())
-        .toList();
-  }
-
   // ---- Jobs
 
   static JobSpec.Builder spec(int min, int max) {
@@ -355,14 +286,6 @@ final class GangWorld {
 
   String submit(int min, int max) {
     return submit(spec(min, max));
-  }
-
-  String submit(JobSpec.Builder spec) {
-    return ask(s -> s.submit("request-" + ++requests, spec.build(), now()));
-  }
-
-  dev.baton.v1.Job view(String job) {
-    return ask(s -> s.view(job, now()));
   }
 
   String why(String job) {
@@ -420,24 +343,6 @@ final class GangWorld {
                     .setTotalSteps(100)
                     .build(),
                 now()));
-  }
-
-  String upload(LeaseRef lease) {
-    String id = "upload-" + ++uploads;
-    tell(
-        s ->
-            s.createUpload(
-                CreateUploadRequest.newBuilder()
-                    .setLease(lease)
-                    .setUploadId(id)
-                    .setContent(
-                        UploadContent.newBuilder()
-                            .setBytes(8)
-                            .setSha256("00")
-                            .addParts(UploadPart.newBuilder().setBytes(8)))
-                    .build(),
-                now()));
-    return id;
   }
 
   void commit(LeaseRef lease, long step, boolean release) {

@@ -21,9 +21,9 @@ final class SchedulerTest extends CoreByHand {
 
   @Test
   void aRepeatedRequestFindsTheFirstJob() {
-    String first = run(s -> s.submit("same", spec().build(), now()));
-    String again = run(s -> s.submit("same", spec().build(), now()));
-    String broken = run(s -> s.submit("same", JobSpec.getDefaultInstance(), now()));
+    String first = ask(s -> s.submit("same", spec().build(), now()));
+    String again = ask(s -> s.submit("same", spec().build(), now()));
+    String broken = ask(s -> s.submit("same", JobSpec.getDefaultInstance(), now()));
     assertThat(again).isEqualTo(first);
     assertThat(broken).isEqualTo(first);
     assertThat(database.stores().jobs().lastSeq()).isEqualTo(1);
@@ -234,8 +234,7 @@ final class SchedulerTest extends CoreByHand {
     hello("a", 1);
     LeaseRef lease = offered("a");
     hello("b", 1);
-    nanos += 30_000_000_000L;
-    epochMs += 30_000;
+    later(30_000);
     advance(14_900);
     assertThat(offers("b")).isEmpty();
     beat("a", 1, lease);
@@ -254,7 +253,7 @@ final class SchedulerTest extends CoreByHand {
     hello("a", 1);
     hello("b", 1);
     advance(14_000);
-    epochMs += 3_600_000;
+    setWallClockForward(3_600_000);
     advance(14_000);
     assertThat(offers("b")).isEmpty();
   }
@@ -262,21 +261,17 @@ final class SchedulerTest extends CoreByHand {
   @Test
   void aFailedTransactionIsForgottenAndSessionsStay() {
     hello("a", 1);
-    database.begin();
-    String lost = scheduler.submit("lost", spec().build(), now());
-    database.rollback();
-    scheduler.reload(now());
-    assertThat(scheduler.drainEffects()).isEmpty();
-    assertRefused(CoordinatorException.Kind.NOT_FOUND, () -> view(lost));
+    effects.clear();
+    List<String> lost = new ArrayList<>();
+    fail(s -> lost.add(s.submit("lost", spec().build(), now())));
+    assertThat(effects).isEmpty();
+    assertRefused(CoordinatorException.Kind.NOT_FOUND, () -> view(lost.get(0)));
     assertThat(offers("a")).isEmpty();
 
     String job = submit();
     advance(1_100);
     assertThat(offered("a").getJobId()).isEqualTo(job);
-    database.begin();
-    scheduler.cancel(job, now());
-    database.rollback();
-    scheduler.reload(now());
+    fail(s -> s.cancel(job, now()));
     beat("a", 1, offered("a"));
     assertThat(last("a").getHeartbeatReply().getRenewedList()).containsExactly(offered("a"));
   }
@@ -304,7 +299,7 @@ final class SchedulerTest extends CoreByHand {
     assertRefused(
         CoordinatorException.Kind.ABORTED,
         () ->
-            run(
+            ask(
                 s ->
                     s.appendLog(
                         AppendLogRequest.newBuilder()
@@ -345,22 +340,20 @@ final class SchedulerTest extends CoreByHand {
     finish(lease, AttemptOutcome.ATTEMPT_OUTCOME_KILLED, "killed");
     LeaseRef next = offered("a");
     assertThat(next.getTerm()).isEqualTo(2);
-    run(
-        s -> {
-          s.beginAttempt(
-              BeginAttemptRequest.newBuilder()
-                  .setLease(next)
-                  .setResumedStep(3)
-                  .setCheckpointId(whole)
-                  .setKind("cpu 1 thread")
-                  .addDamaged(
-                      DamagedCheckpoint.newBuilder()
-                          .setCheckpointId(damaged)
-                          .setReason("its SHA-256 differs"))
-                  .build(),
-              now());
-          return "";
-        });
+    tell(
+        s ->
+            s.beginAttempt(
+                BeginAttemptRequest.newBuilder()
+                    .setLease(next)
+                    .setResumedStep(3)
+                    .setCheckpointId(whole)
+                    .setKind("cpu 1 thread")
+                    .addDamaged(
+                        DamagedCheckpoint.newBuilder()
+                            .setCheckpointId(damaged)
+                            .setReason("its SHA-256 differs"))
+                    .build(),
+                now()));
     assertThat(view(job).getCheckpointsList())
         .extracting(dev.baton.v1.Checkpoint::getStep)
         .containsExactly(3L);

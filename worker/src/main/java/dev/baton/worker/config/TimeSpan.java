@@ -1,14 +1,10 @@
 package dev.baton.worker.config;
 
+import dev.baton.quantity.Quantities;
 import java.time.Duration;
-import java.util.Locale;
-import java.util.regex.Pattern;
 
-/** Spans of time: 11h30m, 20m, 90s. */
+/** An option that is a span of time. */
 public final class TimeSpan {
-  private static final Pattern FORM =
-      Pattern.compile("(?=\\d)(\\d{1,6}h)?(\\d{1,6}m)?(\\d{1,9}s)?");
-
   private TimeSpan() {}
 
   /**
@@ -17,14 +13,11 @@ public final class TimeSpan {
    * @throws IllegalArgumentException in one line that says what would be right
    */
   public static Duration parse(String text) {
-    Duration span =
-        FORM.matcher(text).matches()
-            ? Duration.parse("PT" + text.toUpperCase(Locale.ROOT))
-            : Duration.ZERO;
-    if (span.isZero()) {
-      throw new IllegalArgumentException(
-          "'" + text + "' is no span of time; expected one as in 11h30m, 20m, 90s");
-    }
-    return span;
+    return Quantities.duration(text)
+        .filter(span -> !span.isZero())
+        .orElseThrow(
+            () ->
+                new IllegalArgumentException(
+                    "'" + text + "' is no span of time; expected one as in 11h30m, 20m, 90s"));
   }
 }

@@ -18,7 +18,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Threads are never interrupted: that would close the files that others read.
  */
-final class BatchRing implements Batches {
+abstract class BatchRing implements Batches {
   private static final long RING_BYTES = 32L << 20;
   private static final int MIN_SLOTS = 3;
   private static final int MAX_SLOTS = 64;

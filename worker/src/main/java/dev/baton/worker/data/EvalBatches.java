@@ -1,15 +1,13 @@
 package dev.baton.worker.data;
 
 import dev.baton.worker.trainer.TrainingException;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Every sample of a source once, in its order; the last batch may be smaller. Several replicas take
  * the batches in turn, each as many: where the number does not divide, the last ones hold no
  * sample. The source stays the caller's to close, after this.
  */
-public final class EvalBatches implements Batches {
-  private final BatchRing ring;
+public final class EvalBatches extends BatchRing {
 
   /** Starts to make batches. */
   public EvalBatches(SampleSource source, int batchSize, int shards) {
@@ -29,33 +27,20 @@ public final class EvalBatches implements Batches {
    */
   public EvalBatches(
       SampleSource source, int batchSize, int shards, long firstBatch, int rank, int size) {
+    super(
+        source,
+        new Pass(plan(source, batchSize), firstBatch, rank, size),
+        shards,
+        ShardRange.all(shards),
+        "eval-batches");
+  }
+
+  private static BatchPlan plan(SampleSource source, int batchSize) {
     if (batchSize < 1) {
       throw TrainingException.userError(
           "data.eval.batch_size is " + batchSize + "; it must be at least 1");
     }
-    BatchPlan plan = new BatchPlan(source.size(), batchSize, 1, false, 1, 0);
-    this.ring =
-        new BatchRing(
-            source,
-            new Pass(plan, firstBatch, rank, size),
-            shards,
-            ShardRange.all(shards),
-            "eval-batches");
-  }
-
-  @Override
-  public @Nullable Batch next() throws InterruptedException {
-    return ring.next();
-  }
-
-  @Override
-  public long waitedNanos() {
-    return ring.waitedNanos();
-  }
-
-  @Override
-  public void close() {
-    ring.close();
+    return new BatchPlan(source.size(), batchSize, 1, false, 1, 0);
   }
 
   private record Pass(BatchPlan plan, long firstStep, int rank, int size) implements BatchSequence {

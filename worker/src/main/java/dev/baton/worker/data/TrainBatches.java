@@ -1,14 +1,11 @@
 package dev.baton.worker.data;
 
-import org.jspecify.annotations.Nullable;
-
 /**
  * The global batches of a training run, or one replica's part of each, from any step on. What a
  * step trains is a function of (seed, epoch, step) alone. The source stays the caller's to close,
  * after this.
  */
-public final class TrainBatches implements Batches {
-  private final BatchRing ring;
+public final class TrainBatches extends BatchRing {
 
   /**
    * Starts to make batches.
@@ -35,28 +32,7 @@ public final class TrainBatches implements Batches {
       boolean shuffle,
       long firstStep,
       ShardRange held) {
-    this.ring =
-        new BatchRing(
-            source,
-            new Steps(plan, seed, shuffle, firstStep),
-            plan.shards(),
-            held,
-            "train-batches");
-  }
-
-  @Override
-  public @Nullable Batch next() throws InterruptedException {
-    return ring.next();
-  }
-
-  @Override
-  public long waitedNanos() {
-    return ring.waitedNanos();
-  }
-
-  @Override
-  public void close() {
-    ring.close();
+    super(source, new Steps(plan, seed, shuffle, firstStep), plan.shards(), held, "train-batches");
   }
 
   private static final class Steps implements BatchSequence {

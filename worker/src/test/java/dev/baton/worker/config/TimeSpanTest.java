@@ -19,7 +19,7 @@ class TimeSpanTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"", "20", "h", "m20", "-5m", "1m1h", "0s", "1.5h", "12 h", "9999999h"})
+  @ValueSource(strings = {"", "20", "h", "m20", "-5m", "0s", "12 h", "9999999h"})
   void refusesTheRest(String text) {
     assertThatThrownBy(() -> TimeSpan.parse(text))
         .isInstanceOf(IllegalArgumentException.class)

@@ -103,20 +103,15 @@ public final class TorchEngines implements EngineFactory {
 
   @Override
   public Engine create(JobSpec spec, SampleFormat format, String device) {
-    long seed = spec.getTraining().getSeed();
-    return new TorchEngine(
-        spec,
-        format,
-        kind(device),
-        isCuda(device),
-        Seeds.mix32(seed, Purpose.INITIALISATION, 0, 0),
-        TorchEngine.ForwardSeeds.of(seed),
-        false,
-        freeBytes(device));
+    return create(spec, format, device, false);
   }
 
   /** As {@link #create}, with forward and loss under bfloat16 autocast: for measurements alone. */
   public Engine createAutocast(JobSpec spec, SampleFormat format, String device) {
+    return create(spec, format, device, true);
+  }
+
+  private Engine create(JobSpec spec, SampleFormat format, String device, boolean autocast) {
     long seed = spec.getTraining().getSeed();
     return new TorchEngine(
         spec,
@@ -125,7 +120,7 @@ public final class TorchEngines implements EngineFactory {
         isCuda(device),
         Seeds.mix32(seed, Purpose.INITIALISATION, 0, 0),
         TorchEngine.ForwardSeeds.of(seed),
-        true,
+        autocast,
         freeBytes(device));
   }
 

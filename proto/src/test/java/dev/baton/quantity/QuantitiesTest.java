@@ -1,4 +1,4 @@
-package dev.baton.client.jobfile;
+package dev.baton.quantity;
 
 import static org.assertj.core.api.Assertions.assertThat;
 

@@ -1,11 +1,13 @@
-package dev.baton.client.jobfile;
+package dev.baton.quantity;
 
 import java.math.BigDecimal;
 import java.time.Duration;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 
 /** Numbers with a unit: 30s, 10m, 1h30m; 512Mi, 2Gi, 1500M. */
 public final class Quantities {
@@ -60,7 +62,7 @@ public final class Quantities {
    * Bytes as Kubernetes writes them; empty for anything else, or what is no whole number of 64
    * bits.
    */
-  static Optional<Long> bytes(String text) {
+  public static Optional<Long> bytes(String text) {
     Matcher matcher = BYTES.matcher(text);
     if (!matcher.matches()) {
       return Optional.empty();
@@ -73,8 +75,7 @@ public final class Quantities {
     }
   }
 
-  private static BigDecimal times(String number, @org.jspecify.annotations.Nullable Long unit) {
-    return new BigDecimal(number)
-        .multiply(BigDecimal.valueOf(java.util.Objects.requireNonNull(unit)));
+  private static BigDecimal times(String number, @Nullable Long unit) {
+    return new BigDecimal(number).multiply(BigDecimal.valueOf(Objects.requireNonNull(unit)));
   }
 }
