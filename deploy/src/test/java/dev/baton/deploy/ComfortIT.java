@@ -5,15 +5,12 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import dev.baton.deploy.LocalCluster.Output;
-import java.io.IOException;
-import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -22,7 +19,6 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** What makes life easier: completion, top, events, doctor. */
 class ComfortIT {
-  private static final char CONTROL_C = 3;
   private static final String JOB =
       """
       name: comfortable
@@ -48,16 +44,6 @@ class ComfortIT {
   @AfterAll
   static void stop() {
     cluster.close();
-  }
-
-  private static void await(Callable<String> what, Callable<Boolean> condition) throws Exception {
-    long end = System.nanoTime() + Duration.ofMinutes(2).toNanos();
-    while (!condition.call()) {
-      if (System.nanoTime() > end) {
-        throw new AssertionError(what.call());
-      }
-      Thread.sleep(100);
-    }
   }
 
   private static String text(Path file) throws Exception {
@@ -108,21 +94,12 @@ class ComfortIT {
   /** With real keys in a real terminal: zsh completes nowhere else. */
   @Test
   void tabCompletesInZsh() throws Exception {
-    for (String tool : List.of("/usr/bin/zsh", "/usr/bin/script")) {
-      assumeTrue(Files.isExecutable(Path.of(tool)), "there is no " + tool);
-    }
+    assumeTrue(Files.isExecutable(Path.of("/usr/bin/zsh")), "there is no /usr/bin/zsh");
     Path script = dir.resolve("completion.zsh");
     Files.writeString(script, cluster.baton("completion", "zsh").orFail() + "\n");
-    Path seen = dir.resolve("zsh.seen");
-    ProcessBuilder builder =
-        new ProcessBuilder("/usr/bin/script", "-qefc", "exec /usr/bin/zsh -fi", "/dev/null")
-            .redirectErrorStream(true)
-            .redirectOutput(seen.toFile());
-    // For what compinit keeps.
-    builder.environment().put("ZDOTDIR", dir.toString());
-    Process zsh = builder.start();
-    try (OutputStream keyboard = zsh.getOutputStream()) {
-      type(keyboard, "baton() { print -r -- \"ran: $*.\"; }; source <(cat " + script + ")\n");
+    // Its home is for what compinit keeps.
+    try (Terminal zsh = Terminal.zsh(dir, dir.resolve("zsh.seen"))) {
+      zsh.type("baton() { print -r -- \"ran: $*.\"; }; source <(cat " + script + ")\n");
       String[][] keysAndVerbs = {
         {"sub", "submit"},
         {"coordinator --li", "coordinator --listen"},
@@ -133,21 +110,12 @@ class ComfortIT {
         {"jobs --output js", "jobs --output json"},
       };
       for (String[] pair : keysAndVerbs) {
-        type(keyboard, "baton " + pair[0] + "\t\n");
-        await(
-            () -> pair[1] + ": " + text(seen), () -> text(seen).contains("ran: " + pair[1] + "."));
+        zsh.type("baton " + pair[0] + "\t\n");
+        zsh.await(text -> text.contains("ran: " + pair[1] + "."));
       }
-      type(keyboard, "exit\n");
-      assertThat(zsh.waitFor(1, TimeUnit.MINUTES)).as(text(seen)).isTrue();
-    } finally {
-      zsh.destroyForcibly();
+      zsh.type("exit\n");
+      assertThat(zsh.exit()).as(zsh.seen()).isZero();
     }
-    assertThat(zsh.exitValue()).as(text(seen)).isZero();
-  }
-
-  private static void type(OutputStream keyboard, String keys) throws IOException {
-    keyboard.write(keys.getBytes(StandardCharsets.UTF_8));
-    keyboard.flush();
   }
 
   @Test
@@ -184,10 +152,11 @@ class ComfortIT {
 
   @Test
   void topShowsWorkersAndJobsOnATerminalAndLeavesItAsItWas() throws Exception {
-    assumeTrue(Files.isExecutable(Path.of("/usr/bin/script")), "there is no /usr/bin/script");
     String job = cluster.submit(JOB.formatted(100_000_000));
     try {
-      await(() -> "runs", () -> cluster.baton("top", "--once").orFail().contains("RUNNING"));
+      try (Watch watch = Watch.of(cluster, job)) {
+        watch.awaitStep(0, 1, Duration.ofMinutes(2));
+      }
       String once = cluster.baton("top").orFail();
       assertThat(once).contains(job, "comfortable", "first", "ACTIVE", "1 running");
       assertThat(once).as("in a pipe").doesNotContain("\u001b");
@@ -197,25 +166,11 @@ class ComfortIT {
       assertThat(json.at("/jobs/0/id").asText()).isEqualTo(job);
 
       Path seen = dir.resolve("seen");
-      ProcessBuilder builder = cluster.client("top");
-      String line =
-          "stty rows 12 cols 70; exec env --default-signal=INT "
-              + String.join(" ", builder.command());
-      Process process =
-          builder
-              .command("/usr/bin/script", "-qefc", line, "/dev/null")
-              .redirectErrorStream(true)
-              .redirectOutput(seen.toFile())
-              .start();
-      try (OutputStream keyboard = process.getOutputStream()) {
-        await(() -> "drawn: " + text(seen), () -> text(seen).split("\u001b\\[H", -1).length > 4);
-        keyboard.write(CONTROL_C);
-        keyboard.flush();
-        assertThat(process.waitFor(60, TimeUnit.SECONDS)).as(text(seen)).isTrue();
-      } finally {
-        process.destroyForcibly();
+      try (Terminal terminal = Terminal.client(cluster, seen, 12, 70, "top")) {
+        terminal.await(text -> text.split("\u001b\\[H", -1).length > 4);
+        terminal.type(Terminal.CONTROL_C);
+        assertThat(terminal.exit()).as(terminal.seen()).isEqualTo(130);
       }
-      assertThat(process.exitValue()).as(text(seen)).isEqualTo(130);
       assertThat(text(seen)).startsWith("\u001b[?1049h\u001b[?25l").doesNotContain("Exception");
       assertThat(text(seen).stripTrailing()).endsWith("\u001b[?25h\u001b[?1049l");
       String[] screens = text(seen).split("\u001b\\[H", -1);

@@ -11,20 +11,7 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** The thin whole: submit, train, lose the worker, finish on another with the same bits. */
 class LinearRegressionIT {
-  private static final String JOB =
-      """
-      name: linear-regression
-      model: {builtin: {name: linear}}
-      data:
-        train: {synthetic: {regression: {samples: 200000}}, shuffle: false}
-      training:
-        epochs: 1500
-        batch_size: 200000
-        optimizer: {adam: {lr: 0.1}}
-        loss: mse
-        seed: 7
-      checkpoint: {interval: 500ms}
-      """;
+  private static final String JOB = LinearJob.file(1500, Duration.ofMillis(500));
 
   @Test
   void recoversTheLineAndTheSameBitsOnAnotherWorker(@TempDir Path dir) throws Exception {

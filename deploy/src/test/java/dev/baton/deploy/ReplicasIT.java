@@ -155,17 +155,20 @@ class ReplicasIT {
   }
 
   @Test
-  void rankZeroKilledWhileItStoresACheckpoint() throws Exception {
+  void everyRankLosesItsWorkerWhileACheckpointIsStored() throws Exception {
     cluster.haveWorkers(3);
-    job = brief.submit(cluster, 1, 3, CHECKPOINTS);
+    job = lasting.submit(cluster, 1, 3, CHECKPOINTS);
     try (Watch watch = Watch.of(cluster, job)) {
-      Daemon zero = cluster.worker(watch.awaitReplicas(0, 3, LIMIT).get(0));
-      Trainers.awaitSnapshot(cluster, zero);
-      int mark = watch.mark();
-      zero.kill();
-      watch.awaitReplicas(mark, 2, LIMIT);
+      for (int rank = 0; rank < 3; rank++) {
+        List<String> workers = watch.awaitReplicas(watch.mark(), 3, LIMIT);
+        Trainers.awaitSnapshot(cluster, cluster.worker(workers.get(0)));
+        int mark = watch.mark();
+        cluster.worker(workers.get(rank)).kill();
+        watch.awaitReplicas(mark, 2, LIMIT);
+        cluster.haveWorkers(3);
+      }
     }
-    expectNoStepTwice(brief);
+    expectNoStepTwice(lasting);
   }
 
   @Test

@@ -1,21 +1,16 @@
 package dev.baton.deploy;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** What a person sees: the client on a real terminal, which util-linux's {@code script} makes. */
+/** What a person sees: the client on a real terminal. */
 class TerminalIT {
-  private static final char CONTROL_C = 3;
-
   private static final String JOB =
       """
       name: long
@@ -33,38 +28,17 @@ class TerminalIT {
 
   @Test
   void aBarMovesAndControlCLeavesTheJobAlone() throws Exception {
-    assumeTrue(Files.isExecutable(Path.of("/usr/bin/script")), "there is no /usr/bin/script");
     try (LocalCluster cluster = LocalCluster.start(dir.resolve("cluster"))) {
       cluster.startWorker("first");
       String job = cluster.submit(JOB);
       Path seen = dir.resolve("seen");
-      ProcessBuilder builder = cluster.client("watch", job);
-      // So wide a terminal that the bar fits; the launcher asks it for its width. And Control-C
-      // counts,
-      // though a build that runs in the background may have it ignored.
-      String line =
-          "stty rows 40 cols 120; exec env --default-signal=INT "
-              + String.join(" ", builder.command());
-      Process process =
-          builder
-              .command("/usr/bin/script", "-qefc", line, "/dev/null")
-              .redirectErrorStream(true)
-              .redirectOutput(seen.toFile())
-              .start();
-      try (OutputStream keyboard = process.getOutputStream()) {
-        long end = System.nanoTime() + Duration.ofMinutes(2).toNanos();
+      // So wide that the bar fits.
+      try (Terminal terminal = Terminal.client(cluster, seen, 40, 120, "watch", job)) {
         // One line that is drawn over and over.
-        while (bars(seen) < 3 && process.isAlive() && System.nanoTime() < end) {
-          Thread.sleep(100);
-        }
-        assertThat(bars(seen)).as(text(seen)).isGreaterThanOrEqualTo(3);
-        keyboard.write(CONTROL_C);
-        keyboard.flush();
-        assertThat(process.waitFor(60, TimeUnit.SECONDS)).as(text(seen)).isTrue();
-      } finally {
-        process.destroyForcibly();
+        terminal.await(text -> text.contains("\r") && text.split("samples/s", -1).length > 3);
+        terminal.type(Terminal.CONTROL_C);
+        assertThat(terminal.exit()).as(terminal.seen()).isEqualTo(130);
       }
-      assertThat(process.exitValue()).as(text(seen)).isEqualTo(130);
       assertThat(text(seen)).contains("on first").contains("samples/s").doesNotContain("Exception");
       assertThat(text(seen)).as("the terminal is left on a new line").endsWith("\n");
       assertThat(cluster.show(job).get("state").asText()).isEqualTo("RUNNING");
@@ -82,11 +56,5 @@ class TerminalIT {
 
   private static String text(Path file) throws Exception {
     return Files.readString(file, StandardCharsets.UTF_8);
-  }
-
-  private static long bars(Path file) throws Exception {
-    return text(file).chars().filter(c -> c == '\r').count() == 0
-        ? 0
-        : text(file).split("samples/s", -1).length - 1L;
   }
 }

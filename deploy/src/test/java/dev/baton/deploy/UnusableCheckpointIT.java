@@ -23,20 +23,7 @@ import org.junit.jupiter.api.io.TempDir;
 class UnusableCheckpointIT {
   private static final Duration LIMIT = Duration.ofMinutes(3);
 
-  private static final String JOB =
-      """
-      name: linear-regression
-      model: {builtin: {name: linear}}
-      data:
-        train: {synthetic: {regression: {samples: 200000}}, shuffle: false}
-      training:
-        epochs: 4000
-        batch_size: 200000
-        optimizer: {adam: {lr: 0.1}}
-        loss: mse
-        seed: 7
-      checkpoint: {interval: 300ms}
-      """;
+  private static final String JOB = LinearJob.file(4000, Duration.ofMillis(300));
 
   @Test
   void isSkippedForTheOneBeforeItAndTheJobEndsWithTheSameBits(@TempDir Path dir) throws Exception {

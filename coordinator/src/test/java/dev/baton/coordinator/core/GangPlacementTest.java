@@ -10,6 +10,7 @@ import dev.baton.v1.Offer;
 import dev.baton.v1.OrderKind;
 import dev.baton.v1.ProbeTarget;
 import dev.baton.v1.Resources;
+import java.util.Arrays;
 import org.junit.jupiter.api.Test;
 
 /** Where gangs go, who has to reach whom for that, and how they grow. */
@@ -18,6 +19,24 @@ final class GangPlacementTest {
 
   private GangWorld.Daemon onHost(String id, int slots) {
     return world.worker(id, slots, hello -> hello.setHostId("shared"));
+  }
+
+  /** Each answers that it reaches all others. */
+  private static void meet(GangWorld.Daemon... daemons) {
+    for (GangWorld.Daemon daemon : daemons) {
+      daemon.reaches(
+          Arrays.stream(daemons)
+              .filter(other -> !other.equals(daemon))
+              .toArray(GangWorld.Daemon[]::new));
+    }
+  }
+
+  /** A job on all of these, whose group stands. */
+  private String gang(int min, GangWorld.Daemon... members) {
+    String job = world.submit(min, members.length);
+    meet(members);
+    world.form(job, 0);
+    return job;
   }
 
   // ---- All or nothing
@@ -178,8 +197,7 @@ final class GangPlacementTest {
     world.advance(35_000);
     world.worker("d", 1);
     assertThat(a.probes()).hasSize(2);
-    a.reaches(b);
-    b.reaches(a);
+    meet(a, b);
     world.advance(500);
     assertThat(world.members(job)).containsExactlyInAnyOrder("a", "b");
   }
@@ -189,11 +207,7 @@ final class GangPlacementTest {
     GangWorld.Daemon a = world.reachable("a", 1);
     GangWorld.Daemon b = world.reachable("b", 1);
     GangWorld.Daemon c = world.reachable("c", 1);
-    String job = world.submit(2, 3);
-    a.reaches(b, c);
-    b.reaches(a, c);
-    c.reaches(a, b);
-    world.form(job, 0);
+    String job = gang(2, a, b, c);
     world.advance(3_000);
     world.holder(job, 1).broke(world.leases(job).get(1));
     world.advance(300);
@@ -210,10 +224,7 @@ final class GangPlacementTest {
   void aGangThatMakesNoStepGoesOnWithoutWhomTheOthersDoNotReach() {
     GangWorld.Daemon a = world.reachable("a", 1);
     GangWorld.Daemon b = world.reachable("b", 1);
-    String job = world.submit(1, 2);
-    a.reaches(b);
-    b.reaches(a);
-    world.form(job, 0);
+    String job = gang(1, a, b);
     world.advance(4_100);
     assertThat(a.probes()).hasSize(2);
     a.reaches();
@@ -227,13 +238,9 @@ final class GangPlacementTest {
   void aGangThatIsJustSlowIsLeftAlone() {
     GangWorld.Daemon a = world.reachable("a", 1);
     GangWorld.Daemon b = world.reachable("b", 1);
-    String job = world.submit(1, 2);
-    a.reaches(b);
-    b.reaches(a);
-    world.form(job, 0);
+    String job = gang(1, a, b);
     world.advance(4_100);
-    a.reaches(b);
-    b.reaches(a);
+    meet(a, b);
     world.advance(25_000);
     assertThat(a.probes()).hasSize(2);
     world.advance(6_000);
@@ -245,10 +252,7 @@ final class GangPlacementTest {
   void whereTooFewReachEachOtherTheLeaseEnds() {
     GangWorld.Daemon a = world.reachable("a", 1);
     GangWorld.Daemon b = world.reachable("b", 1);
-    String job = world.submit(2, 2);
-    a.reaches(b);
-    b.reaches(a);
-    world.form(job, 0);
+    String job = gang(2, a, b);
     a.broke(a.lease());
     world.advance(300);
     a.reaches();
@@ -298,17 +302,13 @@ final class GangPlacementTest {
     world.fail(s -> s.draining("b", 1, Draining.newBuilder().setOver(true).build(), world.now()));
     assertThat(a.probes()).isEmpty();
     world.advance(1_500);
-    a.reaches(b);
-    b.reaches(a);
+    meet(a, b);
     assertThat(world.members(job)).containsExactly("a", "b");
   }
 
   /** A gang of these two, each on a machine of its own, whose group broke; they try each other. */
   private String brokenBetween(GangWorld.Daemon a, GangWorld.Daemon b) {
-    String job = world.submit(2, 2);
-    a.reaches(b);
-    b.reaches(a);
-    world.form(job, 0);
+    String job = gang(2, a, b);
     a.broke(a.lease());
     world.advance(300);
     return job;
@@ -438,8 +438,7 @@ final class GangPlacementTest {
     world.form(job, 0);
     GangWorld.Daemon b = world.reachable("b", 1);
     assertThat(b.last().hasProbe()).isTrue();
-    a.reaches(b);
-    b.reaches(a);
+    meet(a, b);
     assertThat(b.last().hasPrepare()).isTrue();
     b.prepared.add(job);
     b.beat();

@@ -2,7 +2,6 @@ package dev.baton.worker.daemon;
 
 import dev.baton.v1.Assignment;
 import dev.baton.v1.AttemptOutcome;
-import dev.baton.v1.BeginAttemptRequest;
 import dev.baton.v1.Checkpoint;
 import dev.baton.v1.CheckpointCommitted;
 import dev.baton.v1.CheckpointNow;
@@ -492,7 +491,8 @@ final class JobRun implements TrainerProcess.Listener {
     mine.beginsAt(what.getStep());
     watchdog.restart();
     if (mine.rank() == 0) {
-      mine.begin(preparation.trainer(), logFrom, beginning(mine, what));
+      mine.begin(
+          preparation.trainer(), logFrom, preparation.beginning(what, trained, mine.continued()));
     } else {
       mine.begun();
     }
@@ -506,26 +506,6 @@ final class JobRun implements TrainerProcess.Listener {
     if (mine.rank() == 0 && mine.handOverReason().isPresent()) {
       stopAtNextStep();
     }
-  }
-
-  // From the checkpoint that was restored here, unless somebody had a newer state: in memory, or
-  // from a checkpoint that did not come whole to this machine.
-  private BeginAttemptRequest.Builder beginning(Attempt mine, TrainerGroupFormed what) {
-    BeginAttemptRequest.Builder begin =
-        preparation.beginning().setKind(what.getKind()).setTotalSteps(what.getTotalSteps());
-    if (what.getStep() == preparation.resumedStep() && !trained && !assignment.getJoins()) {
-      return begin;
-    }
-    begin.setResumedStep(what.getStep()).clearCheckpointId().clearDamaged();
-    if (mine.continued()) {
-      begin.setFromMemory(true);
-    } else {
-      assignment.getCheckpointsList().stream()
-          .filter(checkpoint -> checkpoint.getStep() == what.getStep())
-          .findFirst()
-          .ifPresent(checkpoint -> begin.setCheckpointId(checkpoint.getCheckpointId()));
-    }
-    return begin;
   }
 
   private void onGroupBroken(TrainerGroupBroken what) {
@@ -694,7 +674,9 @@ final class JobRun implements TrainerProcess.Listener {
     TrainerGroupFormed group =
         Objects.requireNonNull(formed, "a trainer of a gang that ended outside of any group");
     next.begin(
-        preparation.trainer(), logFrom, beginning(next, group.toBuilder().setStep(step).build()));
+        preparation.trainer(),
+        logFrom,
+        preparation.beginning(group.toBuilder().setStep(step).build(), trained, next.continued()));
   }
 
   private CompletableFuture<?> trainerExit() {

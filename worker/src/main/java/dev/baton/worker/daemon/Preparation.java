@@ -9,6 +9,7 @@ import dev.baton.v1.DamagedCheckpoint;
 import dev.baton.v1.Prepared;
 import dev.baton.v1.Run;
 import dev.baton.v1.TrainerFailed;
+import dev.baton.v1.TrainerGroupFormed;
 import dev.baton.worker.cache.LocalDisk;
 import dev.baton.worker.cache.NoRoomException;
 import dev.baton.worker.process.TrainerProcess;
@@ -100,6 +101,32 @@ final class Preparation {
             .setTotalSteps(prepared.getTotalSteps())
             .addAllDamaged(staged.damaged());
     staged.checkpoint().ifPresent(c -> begin.setCheckpointId(c.getCheckpointId()));
+    return begin;
+  }
+
+  /**
+   * The same for an attempt in a group: from the checkpoint that was restored here, unless somebody
+   * had a newer state, in memory or from a checkpoint that did not come whole to this machine.
+   *
+   * @param trained whether the trainer's state is more than what was restored
+   * @param continued whether the attempt goes on with what is in memory
+   */
+  BeginAttemptRequest.Builder beginning(
+      TrainerGroupFormed group, boolean trained, boolean continued) {
+    BeginAttemptRequest.Builder begin =
+        beginning().setKind(group.getKind()).setTotalSteps(group.getTotalSteps());
+    if (group.getStep() == resumedStep() && !trained && !assignment.getJoins()) {
+      return begin;
+    }
+    begin.setResumedStep(group.getStep()).clearCheckpointId().clearDamaged();
+    if (continued) {
+      begin.setFromMemory(true);
+    } else {
+      assignment.getCheckpointsList().stream()
+          .filter(checkpoint -> checkpoint.getStep() == group.getStep())
+          .findFirst()
+          .ifPresent(checkpoint -> begin.setCheckpointId(checkpoint.getCheckpointId()));
+    }
     return begin;
   }
 

@@ -31,34 +31,15 @@ final class GroupRunTest {
   private static final FakeData DATA = new FakeData(8, 20, 3);
 
   @TempDir Path dir;
-  private List<MetricPoint> wholePoints = List.of();
-  private String wholeWeights = "";
+  private UndisturbedRun whole = new UndisturbedRun(List.of(), "");
 
   @BeforeEach
   void undisturbedRun() throws Exception {
-    try (RecordedRun run = new RecordedRun(dir, DATA, null, RecordedRun.Hook.NOTHING)) {
-      assertThat(run.train()).isEqualTo(TrainingRun.End.FINISHED);
-      wholePoints = run.run.points();
-      wholeWeights = run.weights();
-    }
+    whole = UndisturbedRun.of(dir, DATA);
   }
 
   private RecordedRun member(RecordedRun.Hook hook) throws Exception {
     return RecordedRun.inGroups(dir, DATA, true, hook);
-  }
-
-  private void assertWhole(RecordedRun run, List<MetricPoint> points) throws Exception {
-    assertThat(run.weights()).isEqualTo(wholeWeights);
-    assertThat(points.stream().map(GroupRunTest::timeless).toList())
-        .isEqualTo(wholePoints.stream().map(GroupRunTest::timeless).toList());
-  }
-
-  private static MetricPoint timeless(MetricPoint point) {
-    return switch (point.getSeries()) {
-      case "train/samples_per_second", "train/data_wait", "epoch/seconds" ->
-          point.toBuilder().setValue(0).build();
-      default -> point;
-    };
   }
 
   @Test
@@ -67,7 +48,7 @@ final class GroupRunTest {
       run.join(1, 0, 1);
       assertThat(run.train()).isEqualTo(TrainingRun.End.FINISHED);
       assertThat(run.groups).containsExactly("g1 waits at 0, port 0", "g1 formed at 0");
-      assertWhole(run, run.run.points());
+      whole.assertSame(run, run.run.points());
     }
   }
 
@@ -92,7 +73,7 @@ final class GroupRunTest {
                 "g2 broken at %d: a peer is lost".formatted(step - 1),
                 "g3 waits at %d, port 0".formatted(step - 1),
                 "g3 formed at " + (step - 1));
-        assertWhole(run, run.run.points());
+        whole.assertSame(run, run.run.points());
         // Each term's attempt has a first step of its own.
         assertThat(run.reports.stream().map(StepProgress::getFirstStep).distinct())
             .containsAnyOf(1L, step)
@@ -123,7 +104,7 @@ final class GroupRunTest {
           assertThat(run.train()).isEqualTo(TrainingRun.End.FINISHED);
           assertThat(run.groups).contains("g2 formed at " + epochEnd);
           assertThat(run.epochs).hasSize(3);
-          assertWhole(run, run.run.points());
+          whole.assertSame(run, run.run.points());
         }
       }
     }
@@ -158,7 +139,7 @@ final class GroupRunTest {
               // The newest counts, and nobody is told of what it is followed by.
               "g3 waits at 0, port 0",
               "g3 formed at 0");
-      assertWhole(run, run.run.points());
+      whole.assertSame(run, run.run.points());
     }
   }
 
@@ -203,7 +184,7 @@ final class GroupRunTest {
       assertThat(run.train()).isEqualTo(TrainingRun.End.FINISHED);
       assertThat(run.groups).contains("g2 formed at 5", "g3 formed at 16").hasSize(6);
       assertThat(run.snapshots).isEmpty();
-      assertWhole(run, run.run.points());
+      whole.assertSame(run, run.run.points());
     }
   }
 
@@ -228,7 +209,7 @@ final class GroupRunTest {
               "g1 formed at 0",
               "g2 waits at 3, port 0",
               "g2 formed at 3");
-      assertWhole(run, run.run.points());
+      whole.assertSame(run, run.run.points());
     }
   }
 
@@ -251,7 +232,7 @@ final class GroupRunTest {
       assertThat(run.run.step()).isEqualTo(3);
       run.control.deadline(Long.MAX_VALUE);
       assertThat(end.get(20, TimeUnit.SECONDS)).isEqualTo(TrainingRun.End.FINISHED);
-      assertWhole(run, run.run.points());
+      whole.assertSame(run, run.run.points());
     }
   }
 
@@ -305,7 +286,7 @@ final class GroupRunTest {
         assertThat(run.groups.stream().filter(told -> told.contains("broken"))).hasSize(9 / every);
         // The last snapshot may be lost: the end takes what it had, and what came after it.
         committed.addAll(run.run.points());
-        assertWhole(run, committed);
+        whole.assertSame(run, committed);
       }
     }
   }
@@ -334,12 +315,10 @@ final class GroupRunTest {
       run.join(1, 0, 1);
       assertThat(run.train()).isEqualTo(TrainingRun.End.STOPPED);
       assertThat(awaitSnapshot(run, 4).points()).isNotEmpty();
-      assertThat(awaitSnapshot(run, 7).points().stream().map(GroupRunTest::timeless).toList())
+      assertThat(UndisturbedRun.timeless(awaitSnapshot(run, 7).points()))
           .isEqualTo(
-              wholePoints.stream()
-                  .filter(point -> point.getStep() <= 7)
-                  .map(GroupRunTest::timeless)
-                  .toList());
+              UndisturbedRun.timeless(
+                  whole.points().stream().filter(point -> point.getStep() <= 7).toList()));
     }
   }
 
@@ -447,10 +426,10 @@ final class GroupRunTest {
       assertThat(run.snapshots).as("only rank 0 takes any").isEmpty();
       run.join(2, 0, 1);
       assertThat(end.get(20, TimeUnit.SECONDS)).isEqualTo(TrainingRun.End.FINISHED);
-      assertWhole(
+      whole.assertSame(
           run,
           Stream.concat(
-                  wholePoints.stream().filter(p -> p.getStep() < 8), run.run.points().stream())
+                  whole.points().stream().filter(p -> p.getStep() < 8), run.run.points().stream())
               .toList());
       assertThat(run.run.lastEpoch().step()).isEqualTo(20);
     }
@@ -491,7 +470,7 @@ final class GroupRunTest {
           assertThat(joiner.train()).isEqualTo(TrainingRun.End.FINISHED);
           assertThat(joiner.groups)
               .containsExactly("g2 waits at -1, port " + FakeEngine.PORT, "g2 formed at " + step);
-          assertWhole(joiner, joiner.run.points());
+          whole.assertSame(joiner, joiner.run.points());
         }
       }
     }

@@ -25,6 +25,19 @@ final class RecordedRun implements TrainingListener, AutoCloseable {
     Hook NOTHING = (run, training, batch) -> {};
 
     void after(RecordedRun run, boolean training, long batch);
+
+    /**
+     * Asks for a checkpoint during that training step.
+     *
+     * @param stop whether training is to stop there
+     */
+    static Hook checkpointAt(long step, boolean stop) {
+      return (run, training, batch) -> {
+        if (training && batch == step) {
+          run.control.checkpointNow(stop);
+        }
+      };
+    }
   }
 
   static final String SPEC = "digest-of-the-spec";

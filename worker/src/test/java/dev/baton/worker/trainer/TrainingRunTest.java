@@ -25,21 +25,16 @@ final class TrainingRunTest {
   private static final FakeData DATA = new FakeData(8, 20, 3);
 
   @TempDir Path dir;
-  private List<MetricPoint> wholePoints = List.of();
-  private String wholeWeights = "";
+  private UndisturbedRun whole = new UndisturbedRun(List.of(), "");
 
   @BeforeEach
   void undisturbedRun() throws Exception {
-    try (RecordedRun run = new RecordedRun(dir, DATA, null, RecordedRun.Hook.NOTHING)) {
-      assertThat(run.train()).isEqualTo(TrainingRun.End.FINISHED);
-      wholePoints = run.run.points();
-      wholeWeights = run.weights();
-    }
+    whole = UndisturbedRun.of(dir, DATA);
   }
 
   @Test
   void anUndisturbedRunMakesEachPointOnce() {
-    assertThat(wholePoints.stream().map(p -> p.getSeries() + " " + p.getStep()))
+    assertThat(whole.points().stream().map(p -> p.getSeries() + " " + p.getStep()))
         .doesNotHaveDuplicates()
         .contains("train/loss 3", "train/loss 18", "train/data_wait 18")
         .contains("train/samples_per_second 18", "epoch/train_loss 8", "epoch/train_loss 16")
@@ -53,14 +48,7 @@ final class TrainingRunTest {
   void stoppedAtAnyStepItResumesToTheSame() throws Exception {
     for (long at = 1; at < DATA.totalSteps(); at++) {
       long step = at;
-      try (RecordedRun first =
-          attempt(
-              null,
-              (run, training, batch) -> {
-                if (training && batch == step) {
-                  run.control.checkpointNow(true);
-                }
-              })) {
+      try (RecordedRun first = attempt(null, RecordedRun.Hook.checkpointAt(step, true))) {
         assertThat(first.train()).isEqualTo(TrainingRun.End.STOPPED);
         assertThat(first.snapshots).hasSize(1);
         assertThat(first.snapshots.get(0).stopped()).isTrue();
@@ -100,14 +88,7 @@ final class TrainingRunTest {
     // Steps after the snapshot, and their points, are lost with the attempt and made again.
     for (long at = 1; at < DATA.totalSteps(); at++) {
       long step = at;
-      try (RecordedRun first =
-          attempt(
-              null,
-              (run, training, batch) -> {
-                if (training && batch == step) {
-                  run.control.checkpointNow(false);
-                }
-              })) {
+      try (RecordedRun first = attempt(null, RecordedRun.Hook.checkpointAt(step, false))) {
         assertThat(first.train()).isEqualTo(TrainingRun.End.FINISHED);
         assertThat(first.snapshots).hasSize(1);
         assertThat(first.snapshots.get(0).stopped()).isFalse();
@@ -133,8 +114,7 @@ final class TrainingRunTest {
         points.addAll(run.committed());
         if (end == TrainingRun.End.FINISHED) {
           points.addAll(run.run.points());
-          assertSamePoints(points);
-          assertThat(run.weights()).isEqualTo(wholeWeights);
+          whole.assertSame(run, points);
           return;
         }
         checkpoint = run.snapshots.get(0).file();
@@ -208,7 +188,7 @@ final class TrainingRunTest {
       assertThat(run.run.step()).isEqualTo(5);
       run.control.deadline(Long.MAX_VALUE);
       assertThat(end.get(20, TimeUnit.SECONDS)).isEqualTo(TrainingRun.End.FINISHED);
-      assertThat(run.weights()).isEqualTo(wholeWeights);
+      assertThat(run.weights()).isEqualTo(whole.weights());
       // The pause is nobody's training time.
       assertThat(run.epochs.get(0).seconds()).isLessThan(1);
     }
@@ -322,24 +302,9 @@ final class TrainingRunTest {
         attempt(first.snapshots.get(snapshot).file(), RecordedRun.Hook.NOTHING)) {
       assertThat(second.train()).isEqualTo(TrainingRun.End.FINISHED);
       points.addAll(second.run.points());
-      assertSamePoints(points);
-      assertThat(second.weights()).isEqualTo(wholeWeights);
+      whole.assertSame(second, points);
       assertThat(second.progress.get(second.progress.size() - 1).getStep())
           .isEqualTo(DATA.totalSteps());
     }
-  }
-
-  /** Every point once, in order; values to the bit but for those that tell of time. */
-  private void assertSamePoints(List<MetricPoint> points) {
-    assertThat(points.stream().map(TrainingRunTest::timeless).toList())
-        .isEqualTo(wholePoints.stream().map(TrainingRunTest::timeless).toList());
-  }
-
-  private static MetricPoint timeless(MetricPoint point) {
-    return switch (point.getSeries()) {
-      case "train/samples_per_second", "train/data_wait", "epoch/seconds" ->
-          point.toBuilder().setValue(0).build();
-      default -> point;
-    };
   }
 }

@@ -1,6 +1,5 @@
 package dev.baton.worker.trainer.torch;
 
-import java.util.ArrayList;
 import java.util.List;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
@@ -11,26 +10,16 @@ import org.jspecify.annotations.Nullable;
  * ResNet-18 with torchvision's layout, names and initialisation: {@code [n, channels, h, w] → [n,
  * classes]}. https://github.com/pytorch/vision/blob/main/torchvision/models/resnet.py
  */
-final class ResNet18 extends AbstractModel {
-  private static final long[] THREE = {3, 3};
-  private static final long[] TWO = {2, 2};
-  private static final long[] ONE = {1, 1};
-
-  private final int channels;
-  private final int classes;
-  private final Layers.Conv2d conv1;
-  private final Layers.BatchNorm2d bn1;
-  private final List<BasicBlock> blocks = new ArrayList<>();
-  private final Layers.Linear fc;
-
+final class ResNet18 extends ResidualNet<ResNet18.BasicBlock> {
   private record Downsample(Layers.Conv2d conv, Layers.BatchNorm2d norm) {}
 
-  private record BasicBlock(
+  record BasicBlock(
       Layers.Conv2d conv1,
       Layers.BatchNorm2d bn1,
       Layers.Conv2d conv2,
       Layers.BatchNorm2d bn2,
-      @Nullable Downsample downsample) {
+      @Nullable Downsample downsample)
+      implements Block {
 
     static BasicBlock create(Layers layers, int in, int out, int stride) {
       // torchvision makes the short cut before the block that it belongs to.
@@ -56,7 +45,8 @@ final class ResNet18 extends AbstractModel {
       }
     }
 
-    Tensor forward(Tensor x, boolean training) {
+    @Override
+    public Tensor forward(Tensor x, boolean training) {
       Tensor y = torch.relu_(bn1.forward(conv1.forward(x), training));
       y = bn2.forward(conv2.forward(y), training);
       Tensor identity =
@@ -64,7 +54,8 @@ final class ResNet18 extends AbstractModel {
       return torch.relu_(y.add_(identity));
     }
 
-    void addTo(List<StateTensor> state, String name) {
+    @Override
+    public void addTo(List<StateTensor> state, String name) {
       conv1.addTo(state, name + ".conv1");
       bn1.addTo(state, name + ".bn1");
       conv2.addTo(state, name + ".conv2");
@@ -77,48 +68,15 @@ final class ResNet18 extends AbstractModel {
   }
 
   ResNet18(int channels, int classes, Device device) {
-    this.channels = channels;
-    this.classes = classes;
-    Layers layers = layers(device);
-    List<StateTensor> state = register();
-    this.conv1 = layers.conv2d(channels, 64, 7, 2, 3, false);
-    conv1.addTo(state, "conv1");
-    this.bn1 = layers.batchNorm2d(64);
-    bn1.addTo(state, "bn1");
-    int in = 64;
-    for (int stage = 0; stage < 4; stage++) {
-      int out = 64 << stage;
-      for (int block = 0; block < 2; block++) {
-        BasicBlock basic = BasicBlock.create(layers, in, out, stage > 0 && block == 0 ? 2 : 1);
-        basic.addTo(state, "layer" + (stage + 1) + "." + block);
-        blocks.add(basic);
-        in = out;
-      }
-    }
-    this.fc = layers.linear(512, classes);
-    fc.addTo(state, "fc");
-    conv1.kaimingNormal();
+    super(
+        channels,
+        classes,
+        device,
+        false,
+        new Names("conv1", "bn1", stage -> "layer" + (stage + 1), "fc"),
+        BasicBlock::create);
+    stem.kaimingNormal();
     blocks.forEach(BasicBlock::kaimingNormal);
-  }
-
-  @Override
-  public Tensor forward(Tensor x) {
-    x = torch.relu_(bn1.forward(conv1.forward(x), training()));
-    x = torch.max_pool2d(x, THREE, TWO, ONE, ONE, false);
-    for (BasicBlock block : blocks) {
-      x = block.forward(x, training());
-    }
-    return fc.forward(torch.adaptive_avg_pool2d(x, ONE).flatten(1, -1));
-  }
-
-  @Override
-  public KernelChoice kernels() {
-    return new KernelChoice(true, true);
-  }
-
-  @Override
-  public boolean normalisesOverBatch() {
-    return true;
   }
 
   @Override

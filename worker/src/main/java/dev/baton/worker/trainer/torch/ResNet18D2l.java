@@ -1,6 +1,5 @@
 package dev.baton.worker.trainer.torch;
 
-import java.util.ArrayList;
 import java.util.List;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
@@ -11,41 +10,33 @@ import org.jspecify.annotations.Nullable;
  * ResNet-18 as "Dive into Deep Learning" builds it, with biases in its convolutions: {@code [n,
  * channels, h, w] → [n, classes]}. https://d2l.ai/chapter_convolutional-modern/resnet.html
  */
-final class ResNet18D2l extends AbstractModel {
-  private static final long[] THREE = {3, 3};
-  private static final long[] TWO = {2, 2};
-  private static final long[] ONE = {1, 1};
-
-  private final int channels;
-  private final int classes;
-  private final Layers.Conv2d conv;
-  private final Layers.BatchNorm2d norm;
-  private final List<Residual> blocks = new ArrayList<>();
-  private final Layers.Linear fc;
-
-  private record Residual(
+final class ResNet18D2l extends ResidualNet<ResNet18D2l.Residual> {
+  record Residual(
       Layers.Conv2d conv1,
       Layers.Conv2d conv2,
       Layers.@Nullable Conv2d conv3,
       Layers.BatchNorm2d bn1,
-      Layers.BatchNorm2d bn2) {
+      Layers.BatchNorm2d bn2)
+      implements Block {
 
-    static Residual create(Layers layers, int in, int out, boolean down) {
+    static Residual create(Layers layers, int in, int out, int stride) {
       return new Residual(
-          layers.conv2d(in, out, 3, down ? 2 : 1, 1, true),
+          layers.conv2d(in, out, 3, stride, 1, true),
           layers.conv2d(out, out, 3, 1, 1, true),
-          down ? layers.conv2d(in, out, 1, 2, 0, true) : null,
+          stride > 1 ? layers.conv2d(in, out, 1, stride, 0, true) : null,
           layers.batchNorm2d(out),
           layers.batchNorm2d(out));
     }
 
-    Tensor forward(Tensor x, boolean training) {
+    @Override
+    public Tensor forward(Tensor x, boolean training) {
       Tensor y = torch.relu_(bn1.forward(conv1.forward(x), training));
       y = bn2.forward(conv2.forward(y), training);
       return torch.relu_(y.add_(conv3 == null ? x : conv3.forward(x)));
     }
 
-    void addTo(List<StateTensor> state, String name) {
+    @Override
+    public void addTo(List<StateTensor> state, String name) {
       conv1.addTo(state, name + ".conv1");
       conv2.addTo(state, name + ".conv2");
       if (conv3 != null) {
@@ -57,46 +48,13 @@ final class ResNet18D2l extends AbstractModel {
   }
 
   ResNet18D2l(int channels, int classes, Device device) {
-    this.channels = channels;
-    this.classes = classes;
-    Layers layers = layers(device);
-    List<StateTensor> state = register();
-    this.conv = layers.conv2d(channels, 64, 7, 2, 3, true);
-    conv.addTo(state, "0");
-    this.norm = layers.batchNorm2d(64);
-    norm.addTo(state, "1");
-    int in = 64;
-    for (int stage = 0; stage < 4; stage++) {
-      int out = 64 << stage;
-      for (int block = 0; block < 2; block++) {
-        Residual residual = Residual.create(layers, in, out, stage > 0 && block == 0);
-        residual.addTo(state, (4 + stage) + "." + block);
-        blocks.add(residual);
-        in = out;
-      }
-    }
-    this.fc = layers.linear(512, classes);
-    fc.addTo(state, "10");
-  }
-
-  @Override
-  public Tensor forward(Tensor x) {
-    x = torch.relu_(norm.forward(conv.forward(x), training()));
-    x = torch.max_pool2d(x, THREE, TWO, ONE, ONE, false);
-    for (Residual block : blocks) {
-      x = block.forward(x, training());
-    }
-    return fc.forward(torch.adaptive_avg_pool2d(x, ONE).flatten(1, -1));
-  }
-
-  @Override
-  public KernelChoice kernels() {
-    return new KernelChoice(true, true);
-  }
-
-  @Override
-  public boolean normalisesOverBatch() {
-    return true;
+    super(
+        channels,
+        classes,
+        device,
+        true,
+        new Names("0", "1", stage -> Integer.toString(4 + stage), "10"),
+        Residual::create);
   }
 
   @Override
