@@ -4,6 +4,8 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Objects;
 import java.util.Set;
+import java.util.function.Predicate;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -62,8 +64,8 @@ final class GangProbes {
   }
 
   /**
-   * The largest part of a gang whose workers reach each other. They try it anew; where the group is
-   * broken, once.
+   * The largest part of a gang whose workers are there and reach each other. They try it anew;
+   * where the group is broken, once.
    *
    * @return null while answers are awaited
    */
@@ -72,12 +74,27 @@ final class GangProbes {
     if (!group.probed && isAwaiting(held, group, new LinkedHashSet<>(ranks), now)) {
       return null;
     }
-    return Sites.reachingEachOther(ranks, (a, b) -> reach.between(a, b, now) == Reach.Pair.REACHED);
+    // Of equal parts the one goes on that is there: it may be the other that was cut off from
+    // everybody.
+    Predicate<Worker> there = worker -> worker.heardSince(group.probingSinceNanos);
+    List<Worker> thereFirst =
+        Stream.concat(ranks.stream().filter(there), ranks.stream().filter(there.negate())).toList();
+    Set<Worker> part =
+        Sites.reachingEachOther(
+            thereFirst, (a, b) -> reach.between(a, b, now) == Reach.Pair.REACHED);
+    if (!group.probed && !part.stream().allMatch(there)) {
+      // They may have nothing to say to the question; a heartbeat, or its lack, will tell.
+      return null;
+    }
+    group.probing = false;
+    probing.remove(held.job.id());
+    return part;
   }
 
   private boolean isAwaiting(Running held, Group group, Set<Worker> workers, Now now) {
     if (!group.probing) {
       group.probing = true;
+      group.probingSinceNanos = now.nanos();
       probing.add(held.job.id());
       reach.forget(workers);
     }
@@ -86,8 +103,6 @@ final class GangProbes {
       reach.ask(workers, now);
       return true;
     }
-    group.probing = false;
-    probing.remove(held.job.id());
     return false;
   }
 

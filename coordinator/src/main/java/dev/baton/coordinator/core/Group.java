@@ -29,6 +29,9 @@ final class Group {
   /** Its workers try whether they reach each other. */
   boolean probing;
 
+  /** Since when. */
+  long probingSinceNanos;
+
   /** They have, since it broke. */
   boolean probed;
 

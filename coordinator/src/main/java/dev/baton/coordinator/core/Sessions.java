@@ -271,7 +271,7 @@ final class Sessions {
 
   /** As {@link Scheduler#probeResult}. */
   void probeResult(String workerId, long session, ProbeResult message, Now now) {
-    inSession(workerId, session);
+    inSession(workerId, session).lastHeardNanos = now.nanos();
     reach.answer(workerId, message.getProbeId(), message.getWorkerIdsList(), now);
     gangs.probed(now);
     state.growthDue = true;

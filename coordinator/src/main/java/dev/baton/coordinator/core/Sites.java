@@ -171,10 +171,10 @@ final class Sites {
   }
 
   /**
-   * The largest part of a gang whose workers reach each other; of equal ones that with the lower
-   * ranks.
+   * The largest part of a gang whose workers reach each other; of equal ones that with the first of
+   * them.
    *
-   * @param ranks a worker for each replica, by rank
+   * @param ranks a worker for each replica
    */
   static Set<Worker> reachingEachOther(List<Worker> ranks, BiPredicate<Worker, Worker> reach) {
     Map<Worker, Integer> replicas = new LinkedHashMap<>();

@@ -126,6 +126,11 @@ final class Worker {
     return was;
   }
 
+  /** Whether it is there, and has said something since. */
+  boolean heardSince(long nanos) {
+    return connected && lastHeardNanos >= nanos;
+  }
+
   void fellSilent() {
     silent = true;
   }

@@ -234,6 +234,23 @@ final class GangPlacementTest {
     assertThat(world.events(job, "regrouped").get(0)).endsWith(": it is not reached");
   }
 
+  /** Of two that do not reach each other the one goes on that is there, though it is rank 1. */
+  @Test
+  void whoIsThereGoesOnWhereTheOtherMayBeCutOff() {
+    GangWorld.Daemon a = world.reachable("a", 1);
+    GangWorld.Daemon b = world.reachable("b", 1);
+    String job = gang(1, a, b);
+    GangWorld.Daemon lost = world.holder(job, 0);
+    GangWorld.Daemon there = world.holder(job, 1);
+    lost.beats = false;
+    world.advance(4_100);
+    assertThat(there.probes()).hasSize(2);
+    there.reaches();
+    assertThat(world.term(job)).isEqualTo(2);
+    assertThat(world.members(job)).containsExactly(there.id);
+    assertThat(world.events(job, "regrouped").get(0)).endsWith(": it is not reached");
+  }
+
   @Test
   void aGangThatIsJustSlowIsLeftAlone() {
     GangWorld.Daemon a = world.reachable("a", 1);
