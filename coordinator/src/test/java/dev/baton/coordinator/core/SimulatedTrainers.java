@@ -595,16 +595,9 @@ final class SimulatedTrainers {
           CoordinatorException refusal = (CoordinatorException) why;
           switch (refusal.kind()) {
             case ABORTED -> {
-              if (hold.inGang()) {
-                // The lease that follows may be on its way.
-                worker.after(
-                    2 * Simulation.SECOND,
-                    () -> {
-                      if (!hold.dropped && hold.lease.equals(lease)) {
-                        worker.drop(hold);
-                      }
-                    });
-              } else {
+              // The lease that follows a gang's may be on its way: the next answer to a heartbeat
+              // says whether there is none.
+              if (!hold.inGang()) {
                 worker.drop(hold);
               }
             }
