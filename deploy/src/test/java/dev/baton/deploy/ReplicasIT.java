@@ -14,8 +14,6 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * Data-parallel replicas on several workers of this machine, lost and added in every way. After
@@ -45,7 +43,7 @@ class ReplicasIT {
   static void trainAlone() throws Exception {
     cluster = LocalCluster.start(shared.resolve("cluster"));
     brief = DigitsJob.train(cluster, 20, 4);
-    lasting = DigitsJob.train(cluster, 80, 4);
+    lasting = DigitsJob.train(cluster, 70, 4);
   }
 
   @AfterAll
@@ -88,20 +86,22 @@ class ReplicasIT {
     return (System.nanoTime() - begin) / 1e9;
   }
 
-  @ParameterizedTest
-  @ValueSource(booleans = {false, true})
-  void everyRankLosesItsTrainerInTurn(boolean waiting) throws Exception {
+  @Test
+  void everyRankLosesItsTrainerWhileItComputesAndWhileItWaits() throws Exception {
     cluster.haveWorkers(4);
     job = lasting.submit(cluster, 1, 4, NO_CHECKPOINT);
     try (Watch watch = Watch.of(cluster, job)) {
       for (int rank = 0; rank < 4; rank++) {
+        int other = (rank + 1) % 4;
         List<String> workers = watch.awaitReplicas(watch.mark(), 4, LIMIT);
-        ProcessHandle trainer = Trainers.atWork(cluster.worker(workers.get(rank)));
         int mark = watch.mark();
-        Trainers.kill(trainer, waiting);
+        Trainers.kill(
+            Trainers.atWork(cluster.worker(workers.get(rank))),
+            Trainers.atWork(cluster.worker(workers.get(other))));
         System.out.printf(
-            "trainer of rank %d killed where it %s: the others step after %.2f s%n",
-            rank, waiting ? "waits for them" : "computes", secondsToStep(watch, mark, 3));
+            "trainers killed of rank %d, that computes, and %d, that waits: the others step after"
+                + " %.2f s%n",
+            rank, other, secondsToStep(watch, mark, 2));
       }
     }
     JsonNode end = expectNoStepTwice(lasting);
@@ -109,12 +109,13 @@ class ReplicasIT {
   }
 
   @Test
-  void everyRankLosesItsWorkerInTurn() throws Exception {
+  void everyRankLosesItsWorkerWhileACheckpointIsStored() throws Exception {
     cluster.haveWorkers(3);
-    job = lasting.submit(cluster, 2, 3, NO_CHECKPOINT);
+    job = lasting.submit(cluster, 2, 3, CHECKPOINTS);
     try (Watch watch = Watch.of(cluster, job)) {
       for (int rank = 0; rank < 3; rank++) {
         List<String> workers = watch.awaitReplicas(watch.mark(), 3, LIMIT);
+        Trainers.awaitSnapshot(cluster, cluster.worker(workers.get(0)));
         int mark = watch.mark();
         cluster.worker(workers.get(rank)).kill();
         System.out.printf(
@@ -155,23 +156,6 @@ class ReplicasIT {
   }
 
   @Test
-  void everyRankLosesItsWorkerWhileACheckpointIsStored() throws Exception {
-    cluster.haveWorkers(3);
-    job = lasting.submit(cluster, 1, 3, CHECKPOINTS);
-    try (Watch watch = Watch.of(cluster, job)) {
-      for (int rank = 0; rank < 3; rank++) {
-        List<String> workers = watch.awaitReplicas(watch.mark(), 3, LIMIT);
-        Trainers.awaitSnapshot(cluster, cluster.worker(workers.get(0)));
-        int mark = watch.mark();
-        cluster.worker(workers.get(rank)).kill();
-        watch.awaitReplicas(mark, 2, LIMIT);
-        cluster.haveWorkers(3);
-      }
-    }
-    expectNoStepTwice(lasting);
-  }
-
-  @Test
   void twoRanksOnOneWorker() throws Exception {
     cluster.haveWorkers(0);
     try (Daemon both = cluster.startWorker("both", "--slots", "2")) {
@@ -186,7 +170,7 @@ class ReplicasIT {
   @Test
   void aReplicaThatIsTenTimesSlowerIsNamedAndKept() throws Exception {
     cluster.haveWorkers(2);
-    job = lasting.submit(cluster, 2, 2, NO_CHECKPOINT);
+    job = brief.submit(cluster, 2, 2, NO_CHECKPOINT);
     try (Watch watch = Watch.of(cluster, job)) {
       List<String> workers = watch.awaitReplicas(0, 2, LIMIT);
       ProcessHandle slow = Trainers.atWork(cluster.worker(workers.get(1)));
@@ -205,7 +189,7 @@ class ReplicasIT {
       assertThat(named.path("slowest_rank").asInt(-1)).as("%s", named).isEqualTo(1);
       assertThat(named.path("replicas")).hasSize(2);
     }
-    assertThat(expectNoStepTwice(lasting).get("attempts")).as("slow is not dead").hasSize(1);
+    assertThat(expectNoStepTwice(brief).get("attempts")).as("slow is not dead").hasSize(1);
   }
 
   /** Nine tenths of the time it stands still, until this thread is interrupted. */

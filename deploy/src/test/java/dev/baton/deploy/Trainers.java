@@ -41,10 +41,19 @@ final class Trainers {
   }
 
   /**
-   * Kills a trainer of a gang in a moment in which its training thread computes, or in one in which
-   * it waits for the other ranks.
+   * Kills two trainers of a gang: one whose training thread computes, and one whose thread waits,
+   * for that one at the latest.
    */
-  static void kill(ProcessHandle trainer, boolean waiting)
+  static void kill(ProcessHandle computes, ProcessHandle waits)
+      throws IOException, InterruptedException {
+    stopWhere(false, computes);
+    stopWhere(true, waits);
+    waits.destroyForcibly();
+    computes.destroyForcibly();
+  }
+
+  /** Stops a trainer where its training thread waits, or where it does not. */
+  private static void stopWhere(boolean waiting, ProcessHandle trainer)
       throws IOException, InterruptedException {
     Path training = trainingThread(trainer);
     long end = System.nanoTime() + DigitsJob.LIMIT.toNanos();
@@ -56,7 +65,6 @@ final class Trainers {
       // proc(5): -1 where it was stopped outside of any system call.
       boolean inSystemCall = !Files.readString(training.resolve("syscall")).startsWith("-1 ");
       if (inSystemCall == waiting) {
-        trainer.destroyForcibly();
         return;
       }
       Daemon.signal("CONT", trainer.pid());

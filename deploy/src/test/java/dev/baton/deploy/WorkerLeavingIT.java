@@ -123,17 +123,17 @@ class WorkerLeavingIT {
   void jobsAreHandedOverBeforeTheMachineEnds() throws Exception {
     String job = submit();
     long started = System.nanoTime();
-    Duration life = Duration.ofSeconds(75);
+    Duration life = Duration.ofSeconds(50);
     Path ran = dir.resolve("ran");
     Daemon first =
         cluster.startWorker(
-            "rented", "--ends-in", "75s", "--on-exit", "echo $BATON_EXIT_REASON > " + ran);
+            "rented", "--ends-in", "50s", "--on-exit", "echo $BATON_EXIT_REASON > " + ran);
     awaitCheckpoint(job);
     ProcessHandle trainer = freezeTrainer(first);
     // Not offered to who ends before long.
     String another = submit();
     // It leaves 15 s before the end.
-    thawAt(started + Duration.ofSeconds(62).toNanos(), trainer);
+    thawAt(started + Duration.ofSeconds(37).toNanos(), trainer);
     assertThat(first.awaitExit(life)).isZero();
     assertThat(System.nanoTime() - started).isLessThan(life.toNanos());
     assertThat(ran).hasContent("end");

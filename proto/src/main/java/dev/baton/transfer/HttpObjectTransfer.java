@@ -190,8 +190,7 @@ public final class HttpObjectTransfer implements ObjectTransfer {
       }
       int status = response.statusCode();
       // 412: the request may be obeyed once only, and an attempt whose answer was lost got through.
-      // The
-      // commit compares what lies there with what was promised.
+      // The commit compares what lies there with what was promised.
       if (status / 100 == 2 || status == 412) {
         return response.headers().firstValue("ETag").orElse("").replace("\"", "");
       }

@@ -357,8 +357,7 @@ final class WorkerCommand implements Callable<Integer> {
   }
 
   // A signal arrives as the JVM's shutdown, whose exit code would be the signal's: halts with 0
-  // when
-  // everything is handed over.
+  // when everything is handed over.
   private static void leave(WorkerDaemon daemon, Departure departure, CountDownLatch closed) {
     if (daemon.ended().isDone()) {
       return;

@@ -113,8 +113,7 @@ final class AttemptWrites {
             now);
       }
       // A checkpoint that a replica committed just before it was lost may lie a step beyond what
-      // the
-      // others have in memory; it stays, as what they compute again is the same.
+      // the others have in memory; it stays, as what they compute again is the same.
       if (reason != null || (checkpoint.step() > resumed && !inMemory)) {
         state.discard(checkpoint);
       }

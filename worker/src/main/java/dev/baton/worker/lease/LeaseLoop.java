@@ -264,8 +264,7 @@ public final class LeaseLoop {
       case HEARTBEAT_REPLY -> reply(from, message.getHeartbeatReply());
       case OFFER ->
           // The stream keeps order: the grant came after the coordinator's newest answer, and so
-          // after
-          // the request of it was sent.
+          // after the request of it was sent.
           holder.onOffer(
               message.getOffer(), LeaseDeadline.of(from.answeredSentNanos, from.leaseNanos));
       case PREPARE -> holder.onPrepare(message.getPrepare().getAssignment());

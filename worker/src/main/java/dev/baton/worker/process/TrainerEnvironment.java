@@ -37,10 +37,9 @@ public final class TrainerEnvironment {
     variables.put("OMP_NUM_THREADS", Integer.toString(threads));
     variables.put("OPENBLAS_NUM_THREADS", Integer.toString(threads));
     // A step allocates the same large tensors over and over. By default malloc gives each back to
-    // the
-    // kernel, and every step pays for the page faults of getting it again. One arena, because the
-    // arenas of threads other than the first are made of 64 MiB pieces, which larger tensors do not
-    // fit into; Java's main thread is not the process's first.
+    // the kernel, and every step pays for the page faults of getting it again. One arena, because
+    // the arenas of threads other than the first are made of 64 MiB pieces, which larger tensors do
+    // not fit into; Java's main thread is not the process's first.
     variables.put("MALLOC_ARENA_MAX", "1");
     variables.put("MALLOC_MMAP_THRESHOLD_", "4294967296");
     variables.put("MALLOC_TRIM_THRESHOLD_", "17179869184");

@@ -492,8 +492,7 @@ final class TorchEngine implements Engine {
     torch.manual_seed(seeds.of(batch.step(), shard));
     Tensor shardLoss;
     // What the forward pass leaves for the backward pass, libtorch holds itself, and frees on the
-    // way;
-    // references of ours would keep all of it until the end of the step.
+    // way; references of ours would keep all of it until the end of the step.
     try (PointerScope forward = new PointerScope()) {
       if (autocast != null) {
         autocast.enter();

@@ -107,8 +107,7 @@ class ParityTest {
     assertSameCurve(spec, model, pictures, 1, 1e-5);
     // Of a million ReLUs one or two have an input so close to 0 that rounding decides on which side
     // it falls; a gradient of 8 pictures then differs by up to hundredths, in PyTorch itself
-    // between
-    // float32 and float64.
+    // between float32 and float64.
     assertSameCurve(spec, model, pictures, 2, 5e-3);
   }
 
