@@ -11,8 +11,8 @@ import java.time.format.DateTimeParseException;
 /**
  * The time at which the machine is known to go. The worker hands its jobs over before it: by 10 s
  * and three times what an upload of a checkpoint takes, since one may have just begun, the last one
- * comes after it, and links are not always as fast; by 15 s at least. And in the 30 s before that
- * it takes no more jobs, which could hardly start and store anything.
+ * comes after it, and links are not always as fast; by 15 s at least. And in the 5 s before that it
+ * takes no more jobs, which could hardly make a step; a machine that ends in 30 s still helps.
  *
  * @param at the end, in people's time: it comes when it comes, whether the machine was suspended or
  *     not
@@ -21,7 +21,7 @@ public record EndOfLife(Instant at) {
   private static final Duration LEAST_MARGIN = Duration.ofSeconds(15);
   private static final Duration FIXED_MARGIN = Duration.ofSeconds(10);
   private static final int UPLOADS = 3;
-  private static final Duration FIRST_CHECKPOINT = Duration.ofSeconds(30);
+  private static final Duration FIRST_STEPS = Duration.ofSeconds(5);
 
   /**
    * Reads a time of day (the next one), a date and time in the worker's zone, or one that names its
@@ -65,6 +65,6 @@ public record EndOfLife(Instant at) {
 
   /** When to take the last job. */
   public Instant lastOfferAt(Duration upload) {
-    return leaveAt(upload).minus(FIRST_CHECKPOINT);
+    return leaveAt(upload).minus(FIRST_STEPS);
   }
 }

@@ -51,6 +51,6 @@ class EndOfLifeTest {
     assertThat(end.leaveAt(Duration.ZERO)).isEqualTo(Instant.ofEpochSecond(9_985));
     assertThat(end.leaveAt(Duration.ofSeconds(1))).isEqualTo(Instant.ofEpochSecond(9_985));
     assertThat(end.leaveAt(Duration.ofSeconds(20))).isEqualTo(Instant.ofEpochSecond(9_930));
-    assertThat(end.lastOfferAt(Duration.ofSeconds(20))).isEqualTo(Instant.ofEpochSecond(9_900));
+    assertThat(end.lastOfferAt(Duration.ofSeconds(20))).isEqualTo(Instant.ofEpochSecond(9_925));
   }
 }

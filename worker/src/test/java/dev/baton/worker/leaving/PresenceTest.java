@@ -99,7 +99,7 @@ class PresenceTest {
     loop.advance(Duration.ofMinutes(11));
     assertThat(told)
         .containsExactly(
-            "555 finish: its machine ends at 2026-03-01T21:10",
+            "580 finish: its machine ends at 2026-03-01T21:10",
             "585 leave (end): its machine ends at 2026-03-01T21:10");
   }
 
@@ -110,7 +110,7 @@ class PresenceTest {
     upload = Duration.ofSeconds(60);
     loop.advance(Duration.ofMinutes(11));
     assertThat(told).hasSize(2);
-    assertThat(told.get(0)).startsWith("380 finish");
+    assertThat(told.get(0)).startsWith("405 finish");
     assertThat(told.get(1)).startsWith("410 leave (end)");
   }
 
@@ -118,7 +118,7 @@ class PresenceTest {
   void anIdleWorkerDoesNotWaitForItsEnd() {
     watch(Optional.of(Duration.ofMinutes(10)), "", Optional.empty());
     loop.advance(Duration.ofMinutes(11));
-    assertThat(told).containsExactly("555 leave (end): its machine ends at 2026-03-01T21:10");
+    assertThat(told).containsExactly("580 leave (end): its machine ends at 2026-03-01T21:10");
   }
 
   @Test
@@ -187,7 +187,7 @@ class PresenceTest {
     watch(Optional.of(Duration.ofMinutes(10)), "22:00-07:00", Optional.empty());
     loop.advance(Duration.ofMinutes(11));
     assertThat(told).hasSize(2);
-    assertThat(told.get(1)).startsWith("555 leave (end)");
+    assertThat(told.get(1)).startsWith("580 leave (end)");
   }
 
   @Test
