@@ -17,7 +17,8 @@ public record Access(HostPort address, Pin pin, String secret) {
    * Puts a token and a chosen address together.
    *
    * @param address overrides the token's own; may be left out where the token has one
-   * @param insecure whether a token that names no key may go beyond loopback in the clear
+   * @param insecure whether a token that names no key may go in the clear to another machine than
+   *     the one that it names
    * @throws IllegalArgumentException with a message that says what is missing
    */
   public static Access of(TokenText token, Optional<HostPort> address, boolean insecure) {
@@ -32,17 +33,21 @@ public record Access(HostPort address, Pin pin, String secret) {
     if (chosen.port() == 0) {
       throw new IllegalArgumentException("'" + chosen + "': port 0 is nowhere to connect to");
     }
-    if (token.coordinator().isPresent()) {
-      return new Access(chosen, token.coordinator().get().pin(), token.secret());
-    }
-    if (!insecure && !isLoopback(chosen.host())) {
+    Pin pin = token.coordinator().map(TokenText.Origin::pin).orElse(Pin.PLAIN);
+    // Who made a token for plaintext has accepted that for its own host, and for no other.
+    boolean ownHost =
+        token
+            .coordinator()
+            .map(origin -> origin.address().host())
+            .equals(Optional.of(chosen.host()));
+    if (!pin.tls() && !insecure && !ownHost && !isLoopback(chosen.host())) {
       throw new IllegalArgumentException(
           "the token names no key, and "
               + chosen
               + " is another machine; give the whole token, SECRET.PIN.HOST:PORT as 'baton token"
-              + " create' prints it, or add --insecure to send it unencrypted");
+              + " create' prints it there, or add --insecure to send it unencrypted");
     }
-    return new Access(chosen, Pin.PLAIN, token.secret());
+    return new Access(chosen, pin, token.secret());
   }
 
   /** Whether a name or an address is this machine's own, and nobody can listen in between. */

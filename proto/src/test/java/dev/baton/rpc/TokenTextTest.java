@@ -96,6 +96,16 @@ class TokenTextTest {
     assertThat(Access.of(whole, Optional.of(HostPort.parse("near:1")), false))
         .isEqualTo(new Access(HostPort.parse("near:1"), new Pin(KEY), SECRET));
 
+    TokenText plain = TokenText.parse(SECRET + ".plain.10.0.0.1:7070");
+    for (String same : new String[] {"10.0.0.1:7070", "10.0.0.1:1", "localhost:1"}) {
+      assertThat(Access.of(plain, Optional.of(HostPort.parse(same)), false).pin())
+          .isEqualTo(Pin.PLAIN);
+    }
+    HostPort other = HostPort.parse("10.0.0.2:7070");
+    assertThatThrownBy(() -> Access.of(plain, Optional.of(other), false))
+        .hasMessageContaining("another machine");
+    assertThat(Access.of(plain, Optional.of(other), true).pin()).isEqualTo(Pin.PLAIN);
+
     TokenText bare = TokenText.parse(SECRET);
     for (String here : new String[] {"127.0.0.1:1", "localhost:1", "[::1]:1", "127.8.8.8:1"}) {
       assertThat(Access.of(bare, Optional.of(HostPort.parse(here)), false).pin())
