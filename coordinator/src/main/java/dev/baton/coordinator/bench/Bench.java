@@ -22,9 +22,9 @@ import java.util.UUID;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executors;
+import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.Semaphore;
-import java.util.concurrent.SynchronousQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 
@@ -37,6 +37,7 @@ final class Bench {
   private static final int CALLERS = 64;
   private static final int LEASE_SAMPLES = 200;
   private static final int WARM_UP_JOBS = 2_000;
+  private static final int LIMIT_SECONDS = 60;
   private static final JobSpec SPEC =
       JobSpec.newBuilder()
           .setName("bench")
@@ -101,29 +102,30 @@ final class Bench {
   }
 
   private double leaseP50Ms(JobServiceGrpc.JobServiceStub calls) throws InterruptedException {
-    var offers = new SynchronousQueue<Long>();
+    var offers = new LinkedBlockingQueue<Long>();
     var latencies = new Latencies();
     var free = new Semaphore(0);
     try (var worker =
         new BenchWorker(
             coordinator.address(),
             token,
-            job -> {
-              long now = System.nanoTime();
-              try {
-                offers.put(now);
-              } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
-              }
-            },
+            job -> offers.add(System.nanoTime()),
             job -> free.release())) {
       worker.awaitWelcome();
       for (int i = 0; i < LEASE_SAMPLES; i++) {
         worker.beat();
         long sent = System.nanoTime();
         calls.submitJob(request(), new Answer<SubmitJobResponse>(answer -> {}));
-        latencies.add(offers.take() - sent);
-        free.acquire();
+        Long offered = offers.poll(LIMIT_SECONDS, TimeUnit.SECONDS);
+        if (offered == null || !free.tryAcquire(LIMIT_SECONDS, TimeUnit.SECONDS)) {
+          throw new IllegalStateException(
+              "a job was not "
+                  + (offered == null ? "offered" : "finished")
+                  + " within "
+                  + LIMIT_SECONDS
+                  + " s");
+        }
+        latencies.add(offered - sent);
       }
     }
     return latencies.quantileMs(0.5);
@@ -214,7 +216,10 @@ final class Bench {
     for (int i = 0; i < CALLERS; i++) {
       submitAgain(calls, latencies, end, ended);
     }
-    ended.await();
+    if (!ended.await(seconds + LIMIT_SECONDS, TimeUnit.SECONDS)) {
+      throw new IllegalStateException(
+          ended.getCount() + " callers had no answer within " + LIMIT_SECONDS + " s");
+    }
     return new Submissions(
         latencies.count() / ((System.nanoTime() - start) / 1e9), latencies.quantileMs(0.99));
   }

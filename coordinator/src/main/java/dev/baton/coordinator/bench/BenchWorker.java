@@ -31,11 +31,13 @@ final class BenchWorker implements StreamObserver<CoordinatorMessage>, AutoClose
   private final WorkerServiceGrpc.WorkerServiceStub calls;
   private final StreamObserver<WorkerMessage> stream;
   private final CountDownLatch welcome = new CountDownLatch(1);
+  private final CountDownLatch gone = new CountDownLatch(1);
   private final Consumer<String> offered;
   private final Consumer<String> finished;
   private volatile Runnable beaten = () -> {};
   private volatile LeaseRef lease = LeaseRef.getDefaultInstance();
   private long seq;
+  private boolean closed;
 
   /**
    * @param offered hears the id of each job as its offer arrives
@@ -70,13 +72,19 @@ final class BenchWorker implements StreamObserver<CoordinatorMessage>, AutoClose
   }
 
   void awaitWelcome() throws InterruptedException {
-    if (!welcome.await(60, TimeUnit.SECONDS)) {
-      throw new IllegalStateException("a worker was not welcomed within 60 s");
+    await(welcome, "was not welcomed");
+  }
+
+  private static void await(CountDownLatch latch, String problem) throws InterruptedException {
+    if (!latch.await(60, TimeUnit.SECONDS)) {
+      throw new IllegalStateException("a worker " + problem + " within 60 s");
     }
   }
 
   private synchronized void send(WorkerMessage message) {
-    stream.onNext(message);
+    if (!closed) {
+      stream.onNext(message);
+    }
   }
 
   /** Sends a heartbeat, and runs {@code then} when it is answered. */
@@ -131,16 +139,28 @@ final class BenchWorker implements StreamObserver<CoordinatorMessage>, AutoClose
 
   @Override
   public void onError(Throwable broken) {
-    if (!channel.isShutdown()) {
-      System.err.println("a worker's stream broke: " + broken.getMessage());
-    }
+    System.err.println("a worker's stream broke: " + broken.getMessage());
+    gone.countDown();
   }
 
   @Override
-  public void onCompleted() {}
+  public void onCompleted() {
+    gone.countDown();
+  }
 
+  /** Ends its session; once this returns, the coordinator offers it nothing more. */
   @Override
   public void close() {
-    channel.shutdownNow();
+    synchronized (this) {
+      closed = true;
+      stream.onCompleted();
+    }
+    try {
+      await(gone, "did not see its session end");
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    } finally {
+      channel.shutdownNow();
+    }
   }
 }

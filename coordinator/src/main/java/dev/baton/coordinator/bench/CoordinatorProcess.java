@@ -27,6 +27,7 @@ final class CoordinatorProcess implements AutoCloseable {
     this.address = address;
   }
 
+  /** It ends with this process, however that ends but by kill -9. */
   static CoordinatorProcess start(boolean tls) throws IOException {
     Path dir = Files.createTempDirectory("baton-bench");
     List<String> command = new ArrayList<>();
@@ -51,6 +52,7 @@ final class CoordinatorProcess implements AutoCloseable {
     }
     Process process =
         new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
+    Runtime.getRuntime().addShutdownHook(new Thread(process::destroy, "end-coordinator"));
     BufferedReader out = process.inputReader(StandardCharsets.UTF_8);
     String line = out.readLine();
     Matcher ready = READY.matcher(line == null ? "" : line);
