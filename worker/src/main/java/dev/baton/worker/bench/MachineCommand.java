@@ -156,6 +156,15 @@ public final class MachineCommand implements Callable<Integer> {
     JsonNode answer = MAPPER.readTree(last);
     json.put("gpus_seen_by_libtorch", answer.path("gpus").asInt());
     json.put("matrix_products", MAPPER.convertValue(answer.path("products"), List.class));
+    for (JsonNode product : answer.path("products")) {
+      if (!product.path("agrees_with_cpu").asBoolean(true)) {
+        json.put(
+            "problem",
+            product.path("device").asText()
+                + " multiplies matrices to other numbers than the CPU; nothing that it trains can"
+                + " be trusted");
+      }
+    }
     return json;
   }
 

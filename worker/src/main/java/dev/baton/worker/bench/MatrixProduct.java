@@ -21,6 +21,10 @@ final class MatrixProduct {
   private static final long NANOS = 1_000_000_000;
   private static final int CPU_SIZE = 1_024;
   private static final int GPU_SIZE = 8_192;
+  private static final int COMPARED_SIZE = 256;
+
+  // Elements are some 64: fp32 in any order of summing is 1e-4 off at most, TF32 more than 1e-2.
+  private static final double MOST_APART = 1e-3;
 
   private MatrixProduct() {}
 
@@ -31,7 +35,9 @@ final class MatrixProduct {
     List<Map<String, Object>> products = new ArrayList<>();
     products.add(measure("cpu", CPU_SIZE));
     for (int gpu = 0; gpu < gpus; gpu++) {
-      products.add(measure("cuda:" + gpu, GPU_SIZE));
+      Map<String, Object> product = measure("cuda:" + gpu, GPU_SIZE);
+      product.put("agrees_with_cpu", apartFromCpu("cuda:" + gpu) <= MOST_APART);
+      products.add(product);
     }
     Map<String, Object> answer = new LinkedHashMap<>();
     answer.put("libtorch", engines.libtorch());
@@ -59,6 +65,18 @@ final class MatrixProduct {
       answer.put("device", name);
       answer.put("gflops", Math.round(flop / (end - start) * 10) / 10.0);
       return answer;
+    }
+  }
+
+  /** The most by which an element of a small product differs from the CPU's. */
+  private static double apartFromCpu(String name) {
+    try (PointerScope scope = new PointerScope()) {
+      Tensor a = torch.rand(COMPARED_SIZE, COMPARED_SIZE);
+      Tensor b = torch.rand(COMPARED_SIZE, COMPARED_SIZE);
+      Device device = new Device(name);
+      Tensor there = a.to(device, ScalarType.Float).matmul(b.to(device, ScalarType.Float));
+      Tensor back = there.to(new Device("cpu"), ScalarType.Float);
+      return back.sub(a.matmul(b)).abs().max().item_double();
     }
   }
 

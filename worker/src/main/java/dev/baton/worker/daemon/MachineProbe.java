@@ -37,7 +37,7 @@ public final class MachineProbe {
             .setCpuModel(cpuModel())
             .setCpus(cpus > 0 ? cpus : Runtime.getRuntime().availableProcessors())
             .setDiskBytes(Files.getFileStore(workDir).getUsableSpace())
-            .addAllGpus(NvidiaSmi.gpus())
+            .addAllGpus(NvidiaSmi.gpus(System.getenv("CUDA_VISIBLE_DEVICES")))
             .setLibtorch(libtorch())
             .setJava(System.getProperty("java.version"));
     if (ManagementFactory.getOperatingSystemMXBean() instanceof OperatingSystemMXBean system) {

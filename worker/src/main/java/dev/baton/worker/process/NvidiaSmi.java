@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -20,13 +21,32 @@ public final class NvidiaSmi {
 
   /** Every GPU of the machine, whatever CUDA_VISIBLE_DEVICES says. */
   public static List<Gpu> gpus() {
-    return parse(query("index,name,memory.total,compute_cap,driver_version"));
+    return gpus(List.of());
+  }
+
+  /**
+   * Those of the machine's GPUs that this process may use.
+   *
+   * @param visibleDevices CUDA_VISIBLE_DEVICES, indices or UUIDs; null where it is not set
+   */
+  public static List<Gpu> gpus(@Nullable String visibleDevices) {
+    if (visibleDevices == null) {
+      return gpus();
+    }
+    String devices = visibleDevices.strip();
+    return devices.isEmpty() || devices.startsWith("-")
+        ? List.of()
+        : gpus(List.of("--id=" + devices));
+  }
+
+  private static List<Gpu> gpus(List<String> which) {
+    return parse(query("index,name,memory.total,compute_cap,driver_version", which));
   }
 
   /** Memory in bytes that nothing uses on the GPU called cuda:0; 0 where nobody knows. */
   public static long freeBytes(String visibleDevices) {
     String first = visibleDevices.split(",", -1)[0].strip();
-    for (String line : query("index,memory.free").lines().toList()) {
+    for (String line : query("index,memory.free", List.of()).lines().toList()) {
       String[] fields = line.split(",", -1);
       if (fields.length == 2 && fields[0].strip().equals(first)) {
         try {
@@ -40,11 +60,13 @@ public final class NvidiaSmi {
   }
 
   /** The driver's answer, a line for each GPU; empty where there is none. */
-  private static String query(String fields) {
+  private static String query(String fields, List<String> which) {
+    List<String> line =
+        new ArrayList<>(
+            List.of("nvidia-smi", "--query-gpu=" + fields, "--format=csv,noheader,nounits"));
+    line.addAll(which);
     try {
-      Process query =
-          new ProcessBuilder("nvidia-smi", "--query-gpu=" + fields, "--format=csv,noheader,nounits")
-              .start();
+      Process query = new ProcessBuilder(line).start();
       try {
         // Its answer is short enough for a pipe, so that it can be waited for first.
         if (!query.waitFor(WAIT_SECONDS, TimeUnit.SECONDS)) {

@@ -50,6 +50,16 @@ public final class TrainerEnvironment {
     }
     // Deterministic cuBLAS: https://docs.nvidia.com/cuda/cublas/#results-reproducibility.
     variables.put("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
+    // Where a replica is lost its group ends and another is formed, in the same process, which
+    // c10d's threads would end:
+    // https://docs.pytorch.org/docs/stable/torch_nccl_environment_variables.html.
+    variables.put("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0");
+    variables.put("TORCH_NCCL_RETHROW_CUDA_ERRORS", "0");
+    variables.put("TORCH_NCCL_DUMP_ON_TIMEOUT", "0");
+    variables.put("TORCH_NCCL_WAIT_TIMEOUT_DUMP_MILSEC", "0");
+    variables.put("TORCH_NCCL_ENABLE_MONITORING", "0");
+    // GPUs are counted as nvidia-smi counts them; CUDA itself would begin with the fastest.
+    variables.put("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
     return variables;
   }
 

@@ -19,6 +19,12 @@ class NvidiaSmiTest {
     assertThat(NvidiaSmi.parse("")).isEmpty();
   }
 
+  @Test
+  void whereNoneAreVisibleNobodyIsAsked() {
+    assertThat(NvidiaSmi.gpus("")).isEmpty();
+    assertThat(NvidiaSmi.gpus("-1")).isEmpty();
+  }
+
   private static Gpu gpu(int index, String model, long memory, String capability, String driver) {
     return Gpu.newBuilder()
         .setIndex(index)

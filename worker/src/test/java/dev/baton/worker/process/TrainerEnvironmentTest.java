@@ -19,7 +19,8 @@ class TrainerEnvironmentTest {
     assertThat(TrainerEnvironment.variables(3))
         .containsEntry("OMP_NUM_THREADS", "3")
         .containsEntry("OPENBLAS_NUM_THREADS", "3")
-        .containsEntry("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
+        .containsEntry("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        .containsEntry("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
     assertThatThrownBy(() -> TrainerEnvironment.variables(0))
         .isInstanceOf(IllegalArgumentException.class);
   }

@@ -5,6 +5,7 @@ import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.DeviceType;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.jspecify.annotations.Nullable;
 
 /** {@code torch.autocast(device, dtype=torch.bfloat16)}, for the thread that enters it. */
 final class Autocast {
@@ -14,8 +15,23 @@ final class Autocast {
     this.device = device.type();
   }
 
-  /** Runs operators in bfloat16 where that is customary, until {@link #leave}. */
-  void enter() {
+  /** In which operators run in bfloat16 where that is customary. */
+  interface Region extends AutoCloseable {
+    /** Drops the weights' bfloat16 copies, too. */
+    @Override
+    void close();
+  }
+
+  /**
+   * Enters a region.
+   *
+   * @param autocast null: everything stays in float32
+   */
+  static Region enter(@Nullable Autocast autocast) {
+    if (autocast == null) {
+      return () -> {};
+    }
+    DeviceType device = autocast.device;
     try {
       torch.set_autocast_dtype(device, ScalarType.BFloat16);
       torch.set_autocast_enabled(device, true);
@@ -23,11 +39,9 @@ final class Autocast {
       throw TrainingException.userError(
           "bf16 needs libtorch 2.10, which the builds for CPUs and for CUDA 13 have; train in fp32");
     }
-  }
-
-  /** And drops the weights' bfloat16 copies. */
-  void leave() {
-    torch.set_autocast_enabled(device, false);
-    torch.clear_cache();
+    return () -> {
+      torch.set_autocast_enabled(device, false);
+      torch.clear_cache();
+    };
   }
 }

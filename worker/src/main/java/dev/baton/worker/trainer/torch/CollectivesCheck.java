@@ -2,11 +2,13 @@ package dev.baton.worker.trainer.torch;
 
 import dev.baton.worker.trainer.GroupBrokenException;
 import dev.baton.worker.trainer.Membership;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.function.IntConsumer;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.LongVector;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
@@ -61,7 +63,9 @@ public final class CollectivesCheck {
     for (int j = 0; j < size; j++) {
       split(in, j).fill_(new Scalar((double) (group.rank() * size + j)));
     }
-    group.allToAll(out, in).await();
+    long[] splits = new long[size];
+    Arrays.fill(splits, SPLIT);
+    group.allToAll(out, in, new LongVector(splits), new LongVector(splits)).await();
     boolean right = true;
     for (int j = 0; j < size; j++) {
       right &= holds(split(out, j), j * size + group.rank());

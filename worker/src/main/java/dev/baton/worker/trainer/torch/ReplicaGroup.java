@@ -18,12 +18,14 @@ import org.bytedeco.pytorch.Backend;
 import org.bytedeco.pytorch.BackendOptional;
 import org.bytedeco.pytorch.BroadcastOptions;
 import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.DeviceGuardImplInterface;
 import org.bytedeco.pytorch.GlooDeviceVector;
 import org.bytedeco.pytorch.LongVector;
 import org.bytedeco.pytorch.ProcessGroup;
 import org.bytedeco.pytorch.ProcessGroupGloo;
 import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Store;
+import org.bytedeco.pytorch.Stream;
 import org.bytedeco.pytorch.TCPStore;
 import org.bytedeco.pytorch.TCPStoreOptions;
 import org.bytedeco.pytorch.Tensor;
@@ -74,7 +76,6 @@ final class ReplicaGroup implements AutoCloseable {
   private final ProcessGroup processGroup;
   private final Milliseconds look;
   private final Milliseconds timeout;
-  private final LongVector equalSplits;
   private final Owned owned;
 
   /** The store that listens, on rank 0. */
@@ -215,7 +216,6 @@ final class ReplicaGroup implements AutoCloseable {
     this.staged = device.is_cuda() && !nccl;
     this.wireOptions = owned.keep(new TensorOptions(nccl ? device : new Device(DeviceType.CPU)));
     this.look = owned.keep(new Milliseconds(LOOK_MILLIS));
-    this.equalSplits = owned.keep(new LongVector());
     this.longestSilence = membership.timeout();
     this.timeout = owned.keep(new Milliseconds(longestSilence.toMillis()));
     Milliseconds forming = new Milliseconds(membership.forming().toMillis());
@@ -383,14 +383,8 @@ final class ReplicaGroup implements AutoCloseable {
    * @param inSplits elements that go to each rank
    */
   Pending allToAll(Tensor out, Tensor in, LongVector outSplits, LongVector inSplits) {
-    long own = inSplits.empty() ? in.numel() / size : inSplits.get(rank);
-    bytesSent += (in.numel() - own) * in.element_size();
+    bytesSent += (in.numel() - inSplits.get(rank)) * in.element_size();
     return begin("all-to-all", () -> backend.alltoall_base(out, in, outSplits, inSplits));
-  }
-
-  /** The same with equal splits. */
-  Pending allToAll(Tensor out, Tensor in) {
-    return allToAll(out, in, equalSplits, equalSplits);
   }
 
   /** Begins to put every rank's {@code in} into everyone's {@code out}, in rank order. */
@@ -449,6 +443,24 @@ final class ReplicaGroup implements AutoCloseable {
   void barrier() {
     try (PointerScope scope = new PointerScope()) {
       begin("barrier", backend::barrier).await();
+    }
+  }
+
+  /**
+   * Returns once the device has done what is queued for it. NCCL's collectives that others began
+   * are among that, and a device that waits for a lost peer cannot be told to end.
+   *
+   * @throws GroupBrokenException where the group is told to end before
+   */
+  void awaitDevice(Device device) {
+    if (!nccl) {
+      return;
+    }
+    DeviceGuardImplInterface queues = torch.getDeviceGuardImpl(DeviceType.CUDA);
+    Stream queue = queues.getStream(device);
+    while (!queues.queryStream(queue)) {
+      requireWhole(name + ", all-reduce");
+      LockSupport.parkNanos(NCCL_LOOK_NANOS);
     }
   }
 

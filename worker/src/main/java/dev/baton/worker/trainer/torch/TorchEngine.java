@@ -420,6 +420,7 @@ final class TorchEngine implements Engine {
       if (sent != null) {
         sent.await();
       }
+      group.group().awaitDevice(device);
       reducer.stepDone();
     } catch (RuntimeException e) {
       gradientSlots.forEach(Tensor::reset);
@@ -494,13 +495,10 @@ final class TorchEngine implements Engine {
     // What the forward pass leaves for the backward pass, libtorch holds itself, and frees on the
     // way; references of ours would keep all of it until the end of the step.
     try (PointerScope forward = new PointerScope()) {
-      if (autocast != null) {
-        autocast.enter();
-      }
-      Tensor outputs = model.forward(x);
-      shardLoss = loss.ofShard(outputs, y, samples, all);
-      if (autocast != null) {
-        autocast.leave();
+      Tensor outputs;
+      try (Autocast.Region region = Autocast.enter(autocast)) {
+        outputs = model.forward(x);
+        shardLoss = loss.ofShard(outputs, y, samples, all);
       }
       try (NoGradGuard none = new NoGradGuard()) {
         if (report == null) {

@@ -18,6 +18,7 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Context;
 import org.bytedeco.pytorch.SizeTPair;
 import org.bytedeco.pytorch.global.torch;
+import org.jspecify.annotations.Nullable;
 
 /** libtorch, loaded, with settings under which it gives the same bits every time. */
 public final class TorchEngines implements EngineFactory {
@@ -26,6 +27,7 @@ public final class TorchEngines implements EngineFactory {
   private static final String VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES";
 
   private final Build build = Build.loaded();
+  private @Nullable String cudaKind;
 
   private TorchEngines() {}
 
@@ -93,12 +95,31 @@ public final class TorchEngines implements EngineFactory {
 
   @Override
   public boolean hasReplicas() {
-    return ReplicaGroup.isAvailable();
+    return replicas();
+  }
+
+  /** Whether this libtorch's classes are all there; loads no native library. */
+  static boolean replicas() {
+    try {
+      return ReplicaGroup.isAvailable();
+    } catch (LinkageError e) {
+      // libtorch 2.7, for CUDA 12: the verifier misses classes that it names.
+      return false;
+    }
   }
 
   @Override
   public String kind(String device) {
-    return isCuda(device) ? build.cudaKind() : build.cpuKind();
+    if (!isCuda(device)) {
+      return build.cpuKind();
+    }
+    String known = cudaKind;
+    if (known == null) {
+      known = build.cudaKind();
+      // A spare trainer has time to ask the driver; a job that waits to go on has not.
+      cudaKind = known;
+    }
+    return known;
   }
 
   @Override

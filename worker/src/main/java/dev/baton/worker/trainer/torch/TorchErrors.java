@@ -8,7 +8,8 @@ import java.util.regex.Pattern;
 final class TorchErrors {
   private static final Pattern OUT_OF_MEMORY =
       Pattern.compile(
-          "CUDA out of memory|CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED"
+          "CUDA out of memory|CUDA error: out of memory"
+              + "|(CUDNN|CUBLAS)_STATUS_\\w*ALLOC(ATION)?_FAILED"
               + "|DefaultCPUAllocator: (can't allocate|not enough) memory|std::bad_alloc");
 
   private TorchErrors() {}

@@ -124,5 +124,23 @@ class BadInputTest {
             new RuntimeException("CUDA out of memory. Tried to allocate 20.00 GiB.\nException"));
     assertThat(gpu.outcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_OUT_OF_MEMORY);
     assertThat(gpu.getMessage()).doesNotContain("Exception");
+    for (String message :
+        new String[] {
+          "CUDA error: out of memory",
+          "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+          "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+          "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
+        }) {
+      assertThat(TorchErrors.classify("step 1", "4 samples", new RuntimeException(message)))
+          .extracting(TrainingException::outcome)
+          .isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_OUT_OF_MEMORY);
+    }
+    assertThat(
+            TorchErrors.classify(
+                    "step 1",
+                    "4 samples",
+                    new RuntimeException("CUDA error: an illegal memory access was encountered"))
+                .outcome())
+        .isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_CRASHED);
   }
 }

@@ -144,7 +144,9 @@ public final class RankMain {
         mine.select(0, i).fill_(new Scalar(100.0 * rank + i));
       }
       Tensor all = group.wire(2L * size, ScalarType.Float);
-      group.allToAll(all, mine).await();
+      long[] two = new long[size];
+      Arrays.fill(two, 2);
+      group.allToAll(all, mine, new LongVector(two), new LongVector(two)).await();
       seen.append("a2a").append(numbers(all));
       // Only even ranks send.
       int sent = rank % 2 == 0 ? 1 : 0;
