@@ -4,13 +4,14 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.InputStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -22,6 +23,9 @@ final class GpuBenches {
   /** Medians are of so many runs of each side. */
   private static final int ROUNDS = 3;
 
+  /** For one run of one side. */
+  private static final int LIMIT_MINUTES = 10;
+
   private static final List<String> WORKLOADS =
       List.of("linreg", "lenet-cifar", "mnist-cnn", "resnet18");
 
@@ -29,43 +33,68 @@ final class GpuBenches {
   private final Path data;
   private final GpuMemory memory;
   private final Path peer;
-  private final @Nullable String python;
+  private final @Nullable Python python;
+
+  /**
+   * A Python to compare with.
+   *
+   * @param ownLibraries whether LD_LIBRARY_PATH is kept from it
+   */
+  private record Python(String command, boolean ownLibraries) {
+    ProcessBuilder process(String... arguments) {
+      List<String> line = new ArrayList<>(List.of(command));
+      line.addAll(List.of(arguments));
+      ProcessBuilder builder = new ProcessBuilder(line);
+      if (ownLibraries) {
+        builder.environment().remove("LD_LIBRARY_PATH");
+      }
+      return builder;
+    }
+  }
 
   /** A measurement. */
   record Work(String workload, String precision) {}
 
   /**
    * @param data a folder with {@code mnist/} in it
+   * @param dir for what it writes
    */
-  GpuBenches(GpuCheck.Options options, Path data, GpuMemory memory)
+  GpuBenches(GpuCheck.Options options, Path data, Path dir, GpuMemory memory)
       throws IOException, InterruptedException {
     this.options = options;
     this.data = data;
     this.memory = memory;
-    this.peer = Files.createTempFile("torch-peer", ".py");
+    this.peer = dir.resolve("torch_peer.py");
     try (InputStream in = GpuBenches.class.getResourceAsStream("torch_peer.py")) {
       Files.write(peer, Objects.requireNonNull(in).readAllBytes());
     }
     this.python = findPython(options.cuda());
   }
 
-  /** A Python whose PyTorch sees the device; null where there is none. */
-  private static @Nullable String findPython(boolean cuda)
-      throws IOException, InterruptedException {
+  /**
+   * A Python whose PyTorch sees the device; null where there is none. Where CUDA's libraries are
+   * named in the environment, ours may be among them, which are not what that PyTorch was built
+   * with.
+   */
+  private static @Nullable Python findPython(boolean cuda) throws InterruptedException {
     String test = "import torch, sys; sys.exit(0 if %s else 1)";
     String sees = cuda ? "torch.cuda.is_available()" : "True";
     for (String candidate : List.of("python3", "/usr/bin/python3", "/opt/conda/bin/python3")) {
-      try {
-        Process process =
-            new ProcessBuilder(candidate, "-c", test.formatted(sees))
-                .redirectErrorStream(true)
-                .redirectOutput(ProcessBuilder.Redirect.DISCARD)
-                .start();
-        if (process.waitFor() == 0) {
-          return candidate;
+      for (boolean without : new boolean[] {true, false}) {
+        Python python = new Python(candidate, without);
+        try {
+          Process process =
+              python
+                  .process("-c", test.formatted(sees))
+                  .redirectErrorStream(true)
+                  .redirectOutput(ProcessBuilder.Redirect.DISCARD)
+                  .start();
+          if (process.waitFor() == 0) {
+            return python;
+          }
+        } catch (IOException e) {
+          // No such Python: the next.
         }
-      } catch (IOException e) {
-        // No such Python: the next.
       }
     }
     return null;
@@ -73,12 +102,12 @@ final class GpuBenches {
 
   /** {@code baton machine}'s report. */
   JsonNode machine() throws IOException, InterruptedException {
-    return LocalCluster.JSON.readTree(run(Map.of(), baton("machine", "-o", "json")));
+    return run(baton("machine", "-o", "json"));
   }
 
   /** The Python that is compared with; null where there is none. */
   JsonNode python() {
-    return LocalCluster.JSON.valueToTree(python);
+    return LocalCluster.JSON.valueToTree(python == null ? null : python.command());
   }
 
   /** Everything that is measured; not what takes a CPU minutes where the check tries itself. */
@@ -90,37 +119,49 @@ final class GpuBenches {
         .toList();
   }
 
-  /** Medians of both sides, their ratio, and the loss and peak memory of ours. */
+  /** Medians of both sides, their ratio, both sides' peak memory, and our loss. */
   ObjectNode measure(Work work) throws IOException, InterruptedException {
     List<Double> ours = new ArrayList<>();
     List<Double> theirs = new ArrayList<>();
+    long ourPeak = 0;
+    long theirPeak = 0;
     double loss = 0;
-    memory.restart();
-    long before = memory.now().orElse(0);
-    long peak = 0;
     for (int round = 0; round < (options.quick() ? 1 : ROUNDS); round++) {
-      memory.restart();
+      awaitFreed();
       JsonNode line = train(work, Map.of());
-      peak = Math.max(peak, memory.peak().orElse(0) - before);
+      ourPeak = Math.max(ourPeak, memory.peak());
       ours.add(line.get("us_per_step").asDouble());
       loss = line.get("loss").asDouble();
       if (python != null) {
+        awaitFreed();
         theirs.add(peer(work).get("us_per_step").asDouble());
+        theirPeak = Math.max(theirPeak, memory.peak());
       }
     }
     ObjectNode line = LocalCluster.JSON.createObjectNode();
     line.put("workload", work.workload());
     line.put("precision", work.precision());
     line.put("us_per_step", median(ours));
+    line.put("loss", loss);
+    if (memory.isKnown()) {
+      line.put("peak_mib", ourPeak);
+    }
     if (!theirs.isEmpty()) {
       line.put("python_us_per_step", median(theirs));
       line.put("ratio", median(ours) / median(theirs));
-    }
-    line.put("loss", loss);
-    if (memory.peak().isPresent()) {
-      line.put("peak_mib", peak);
+      if (memory.isKnown()) {
+        line.put("python_peak_mib", theirPeak);
+      }
     }
     return line;
+  }
+
+  /** The driver's figure is a fifth of a second old at most. */
+  private void awaitFreed() throws InterruptedException {
+    if (memory.isKnown()) {
+      Thread.sleep(500);
+      memory.restart();
+    }
   }
 
   /** mnist-cnn with samples that the device holds, and with samples that are sent each step. */
@@ -140,8 +181,7 @@ final class GpuBenches {
 
   /** {@code bench collectives} on the device: over NCCL as many replicas as there are GPUs. */
   JsonNode collectives() throws IOException, InterruptedException {
-    return LocalCluster.JSON.readTree(
-        run(Map.of(), baton("bench", "collectives", "--device", options.device())));
+    return run(baton("bench", "collectives", "--device", options.device()));
   }
 
   /** LeNet in four shards on 1, 2 and 4 replicas, which share a GPU where there is one. */
@@ -150,22 +190,20 @@ final class GpuBenches {
     List<String> weights = new ArrayList<>();
     for (int replicas : new int[] {1, 2, 4}) {
       JsonNode run =
-          LocalCluster.JSON.readTree(
-              run(
-                  Map.of(),
-                  baton(
-                      "bench",
-                      "train",
-                      "--workload",
-                      "lenet-cifar",
-                      "--device",
-                      options.device(),
-                      "--shards",
-                      "4",
-                      "--replicas",
-                      Integer.toString(replicas),
-                      "--steps",
-                      options.quick() ? "20" : "500")));
+          run(
+              baton(
+                  "bench",
+                  "train",
+                  "--workload",
+                  "lenet-cifar",
+                  "--device",
+                  options.device(),
+                  "--shards",
+                  "4",
+                  "--replicas",
+                  Integer.toString(replicas),
+                  "--steps",
+                  options.quick() ? "20" : "500"));
       line.put("us_per_step_" + replicas, run.get("us_per_step").asDouble());
       weights.add(run.get("weights_sha256").asText());
     }
@@ -176,39 +214,37 @@ final class GpuBenches {
 
   private JsonNode train(Work work, Map<String, String> environment)
       throws IOException, InterruptedException {
-    List<String> command =
-        new ArrayList<>(
-            baton(
-                "bench",
-                "train",
-                "--workload",
-                work.workload(),
-                "--precision",
-                work.precision(),
-                "--device",
-                options.device()));
+    ProcessBuilder command =
+        baton(
+            "bench",
+            "train",
+            "--workload",
+            work.workload(),
+            "--precision",
+            work.precision(),
+            "--device",
+            options.device());
     int steps = steps(work.workload());
     if (steps > 0) {
-      command.addAll(List.of("--steps", Integer.toString(steps)));
+      command.command().addAll(List.of("--steps", Integer.toString(steps)));
     }
     if (work.workload().equals("mnist-cnn")) {
-      command.addAll(List.of("--data", data.toString()));
+      command.command().addAll(List.of("--data", data.toString()));
     }
-    return LocalCluster.JSON.readTree(run(environment, command));
+    command.environment().putAll(environment);
+    return run(command);
   }
 
   private JsonNode peer(Work work) throws IOException, InterruptedException {
-    return LocalCluster.JSON.readTree(
-        run(
-            Map.of(),
-            List.of(
-                Objects.requireNonNull(python),
+    return run(
+        Objects.requireNonNull(python)
+            .process(
                 peer.toString(),
                 work.workload(),
                 options.device(),
                 work.precision(),
                 Integer.toString(steps(work.workload())),
-                data.toString())));
+                data.toString()));
   }
 
   /** To measure; 0 for the workload's own number. */
@@ -219,24 +255,42 @@ final class GpuBenches {
     return workload.equals("resnet18") ? 50 : 0;
   }
 
-  private static List<String> baton(String... args) {
-    return Stream.concat(
-            Stream.of(LocalCluster.root().resolve("deploy/bin/baton").toString()), Stream.of(args))
-        .toList();
+  private static ProcessBuilder baton(String... args) {
+    return new ProcessBuilder(
+        Stream.concat(
+                Stream.of(LocalCluster.root().resolve("deploy/bin/baton").toString()),
+                Stream.of(args))
+            .collect(Collectors.toCollection(ArrayList::new)));
   }
 
-  /** What a command prints. */
-  private static String run(Map<String, String> environment, List<String> command)
-      throws IOException, InterruptedException {
-    ProcessBuilder builder =
-        new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT);
-    builder.environment().putAll(environment);
-    Process process = builder.start();
-    String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-    if (process.waitFor() != 0) {
-      throw new IOException(String.join(" ", command) + ": exit " + process.exitValue());
+  /**
+   * The line of JSON that a command prints.
+   *
+   * @throws IOException where it prints none, or does not end
+   */
+  private static JsonNode run(ProcessBuilder command) throws IOException, InterruptedException {
+    Path out = Files.createTempFile("gpu-check", ".out");
+    String line = String.join(" ", command.command());
+    try {
+      Process process =
+          command
+              .redirectError(ProcessBuilder.Redirect.INHERIT)
+              .redirectOutput(out.toFile())
+              .start();
+      if (!process.waitFor(LIMIT_MINUTES, TimeUnit.MINUTES)) {
+        process.descendants().forEach(ProcessHandle::destroyForcibly);
+        process.destroyForcibly();
+        throw new IOException(line + ": not done within " + LIMIT_MINUTES + " minutes");
+      }
+      String said = Files.readString(out).strip();
+      // A check that fails says in its line what, and exits with 1.
+      if (process.exitValue() > 1 || !said.startsWith("{")) {
+        throw new IOException(line + ": exit " + process.exitValue());
+      }
+      return LocalCluster.JSON.readTree(said);
+    } finally {
+      Files.delete(out);
     }
-    return out;
   }
 
   private static double median(List<Double> values) {

@@ -6,7 +6,6 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.OptionalLong;
 
 /** Whole jobs on the device, through a coordinator and workers of this machine. */
 final class GpuJobs implements AutoCloseable {
@@ -43,14 +42,12 @@ final class GpuJobs implements AutoCloseable {
   /** GPU memory that a worker takes whose spare trainer waits: {@code device_mib}, if known. */
   ObjectNode spareMemory() throws IOException, InterruptedException {
     ObjectNode line = LocalCluster.JSON.createObjectNode();
-    OptionalLong before = memory.now();
     Daemon worker = cluster.startWorker("first");
     awaitSpare(worker);
     // The driver's figure is a fifth of a second old at most.
     Thread.sleep(1_000);
-    OptionalLong after = memory.now();
-    if (before.isPresent() && after.isPresent()) {
-      line.put("device_mib", Math.max(0, after.getAsLong() - before.getAsLong()));
+    if (memory.isKnown()) {
+      line.put("device_mib", memory.now());
     }
     return line;
   }
@@ -73,7 +70,6 @@ final class GpuJobs implements AutoCloseable {
     JsonNode undisturbed = succeeded(cluster.submit(yaml));
     cluster.startWorker("second");
     memory.restart();
-    long before = memory.now().orElse(0);
     String job = cluster.submit(yaml);
     ObjectNode line = LocalCluster.JSON.createObjectNode();
     try (Watch watch = Watch.of(cluster, job)) {
@@ -93,7 +89,9 @@ final class GpuJobs implements AutoCloseable {
     line.put("accuracy", end.at("/result/metrics/accuracy").asDouble());
     line.put("attempts", end.get("attempts").size());
     line.put("same_weights", weights(end).equals(weights(undisturbed)));
-    memory.peak().ifPresent(peak -> line.put("peak_mib", peak - before));
+    if (memory.isKnown()) {
+      line.put("peak_mib", memory.peak());
+    }
     return line;
   }
 

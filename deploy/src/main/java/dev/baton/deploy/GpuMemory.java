@@ -4,18 +4,18 @@ import java.io.BufferedReader;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
-import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The first GPU's used memory, which {@code nvidia-smi} tells five times a second: the driver's
- * view, every process and CUDA's own share included.
+ * The first GPU's memory in use beyond the least that was ever seen, in MiB: what {@code
+ * nvidia-smi} tells five times a second, the driver's view, every process and CUDA's own share
+ * included.
  */
 final class GpuMemory implements AutoCloseable {
   private final @Nullable Process smi;
+  private long least = Long.MAX_VALUE;
   private long now;
   private long peak;
-  private boolean known;
 
   private GpuMemory(@Nullable Process smi) {
     this.smi = smi;
@@ -60,14 +60,19 @@ final class GpuMemory implements AutoCloseable {
   }
 
   private synchronized void note(long mib) {
+    least = Math.min(least, mib);
     now = mib;
     peak = Math.max(peak, mib);
-    known = true;
   }
 
-  /** MiB in use; empty where nothing is known. */
-  synchronized OptionalLong now() {
-    return known ? OptionalLong.of(now) : OptionalLong.empty();
+  /** Whether there is a figure. */
+  synchronized boolean isKnown() {
+    return least != Long.MAX_VALUE;
+  }
+
+  /** What is in use; 0 where nothing is known. */
+  synchronized long now() {
+    return isKnown() ? now - least : 0;
   }
 
   /** Forgets the highest value so far. */
@@ -75,9 +80,9 @@ final class GpuMemory implements AutoCloseable {
     peak = now;
   }
 
-  /** The highest MiB since {@link #restart}. */
-  synchronized OptionalLong peak() {
-    return known ? OptionalLong.of(peak) : OptionalLong.empty();
+  /** The highest since {@link #restart}; 0 where nothing is known. */
+  synchronized long peak() {
+    return isKnown() ? peak - least : 0;
   }
 
   @Override

@@ -6,8 +6,6 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.Comparator;
-import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -35,7 +33,7 @@ final class Quickstart {
       System.err.println("quickstart: " + e.getMessage());
       System.exit(1);
     } finally {
-      delete(dir);
+      Folders.delete(dir);
     }
   }
 
@@ -115,13 +113,5 @@ final class Quickstart {
 
   private static void say(String line) {
     System.err.println("quickstart: " + line);
-  }
-
-  private static void delete(Path dir) throws IOException {
-    try (Stream<Path> files = Files.walk(dir)) {
-      for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
-        Files.deleteIfExists(file);
-      }
-    }
   }
 }
