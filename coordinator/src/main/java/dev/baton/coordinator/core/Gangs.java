@@ -144,16 +144,9 @@ final class Gangs {
     return false;
   }
 
-  /**
-   * A worker that was silent is heard of again. Where it does not list its replicas, their slots
-   * must not wait for the job that waits for slots.
-   */
-  void backWithout(Running held, Worker worker, Now now) {
-    if (held.group != null
-        && held.available
-        && held.replicas.stream().anyMatch(r -> r.workerId().equals(worker.id))) {
-      end(held, held.endReason(), now);
-    }
+  /** A worker that was silent is heard of again, and lists no replica of a lease that has ended. */
+  void backWithout(Running held, Now now) {
+    end(held, held.endReason(), now);
   }
 
   // ---- Who is lost, who leaves

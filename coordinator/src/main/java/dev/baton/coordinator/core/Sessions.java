@@ -30,6 +30,8 @@ import org.jspecify.annotations.Nullable;
 
 /** The workers' streams: who is there, what it holds, how far it has come. */
 final class Sessions {
+  private static final String GIVEN_UP = "given up by its worker";
+
   private final CoreState state;
   private final Leases leases;
   private final Standbys standbys;
@@ -151,16 +153,28 @@ final class Sessions {
         continue;
       }
       if (!gangs.goesOnWithout(held, replica.rank, now)) {
-        Job next =
-            JobTransitions.next(held.job, new JobEvent.Released("given up by its worker"), now);
-        leases.endLease(
-            held,
-            next,
-            "given up by its worker",
-            AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED,
-            replica.rank,
-            now);
+        givenUp(held, replica.rank, now);
       }
+    }
+  }
+
+  private void givenUp(Running held, int rank, Now now) {
+    Job next = JobTransitions.next(held.job, new JobEvent.Released(GIVEN_UP), now);
+    leases.endLease(held, next, GIVEN_UP, AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED, rank, now);
+  }
+
+  /**
+   * A worker that was silent is heard of again. What is still available it did not list: the slots
+   * must not wait for somebody who takes the next term, who may need them.
+   */
+  private void backWithout(Running held, Now now) {
+    if (!held.available) {
+      return;
+    }
+    if (held.group == null) {
+      givenUp(held, 0, now);
+    } else {
+      gangs.backWithout(held, now);
     }
   }
 
@@ -197,7 +211,7 @@ final class Sessions {
     }
     if (wasSilent) {
       // Whatever it listed is taken back by now.
-      worker.heldJobs().forEach(held -> gangs.backWithout(held, worker, now));
+      worker.heldJobs().forEach(held -> backWithout(held, now));
       state.fleet.update(worker);
     }
   }

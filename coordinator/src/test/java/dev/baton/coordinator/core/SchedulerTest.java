@@ -7,6 +7,7 @@ import dev.baton.v1.AppendLogRequest;
 import dev.baton.v1.AttemptOutcome;
 import dev.baton.v1.BeginAttemptRequest;
 import dev.baton.v1.DamagedCheckpoint;
+import dev.baton.v1.Hello;
 import dev.baton.v1.JobSpec;
 import dev.baton.v1.LeaseRef;
 import dev.baton.v1.Resources;
@@ -98,6 +99,53 @@ final class SchedulerTest extends CoreByHand {
       beat("b", 1);
     }
     assertThat(offered("b").getTerm()).isEqualTo(lease.getTerm() + 1);
+  }
+
+  @Test
+  void aLiveWorkerThatListsALeaseNoMoreGetsItsSlotBack() {
+    String job = submit();
+    hello("a", 1);
+    LeaseRef lease = offered("a");
+    begin(lease, 0, "");
+    String second = submit();
+    for (int i = 1; i <= 7; i++) {
+      advance(3_000);
+      beat("a", 1);
+      assertThat(offers("a")).as("after %d s", 3 * i).hasSize(i < 5 ? 1 : 2);
+    }
+    assertThat(offered("a").getJobId()).isEqualTo(job);
+    assertThat(offered("a").getTerm()).isEqualTo(2);
+    assertThat(view(job).getAttempts(0).getEndReason()).isEqualTo("given up by its worker");
+    assertThat(view(job).getFailures()).isZero();
+    begin(offered("a"), 0, "");
+    finish(offered("a"), AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED, "");
+    assertThat(offered("a").getJobId()).isEqualTo(second);
+  }
+
+  @Test
+  void aLiveWorkerThatListsOneOfItsTwoLeasesKeepsThatOne() {
+    submit();
+    String dropped = submit();
+    tell(
+        s ->
+            s.openSession(
+                Hello.newBuilder()
+                    .setWorkerId("a")
+                    .setName("a")
+                    .setSession(1)
+                    .setSlots(2)
+                    .setProtocol(1)
+                    .setMachine(machine())
+                    .build(),
+                now()));
+    LeaseRef kept = offers("a").get(0).getOffer().getLease();
+    for (int i = 0; i < 7; i++) {
+      advance(3_000);
+      beat("a", 1, kept);
+    }
+    assertThat(offers("a")).hasSize(3);
+    assertThat(offered("a").getJobId()).isEqualTo(dropped);
+    assertThat(view(kept.getJobId()).getAttemptsCount()).isEqualTo(1);
   }
 
   @Test
