@@ -158,6 +158,7 @@ final class AttemptWrites {
   String commitCheckpoint(CommitCheckpointRequest request, Now now) {
     Upload upload = uploads.uploadOf(request.getLease(), request.getUpload().getUploadId());
     if (upload.state() != Upload.State.OPEN) {
+      // Repeated.
       return upload.uploadId();
     }
     Running held = state.liveFirst(request.getLease(), "CommitCheckpoint");
@@ -270,7 +271,16 @@ final class AttemptWrites {
     }
     List<Upload> files = new ArrayList<>();
     for (NewArtifact artifact : request.getArtifactsList()) {
-      files.add(uploads.uploadOf(request.getLease(), artifact.getUpload().getUploadId()));
+      Upload file = uploads.uploadOf(request.getLease(), artifact.getUpload().getUploadId());
+      if (file.state() != Upload.State.OPEN) {
+        throw precondition(
+            "artifacts: the upload of "
+                + artifact.getName()
+                + " is "
+                + file.state()
+                + "; send it again as a new one");
+      }
+      files.add(file);
     }
     long lastStep = Math.max(request.getLastStep(), held.attempt.lastStep());
     if (lastStep > held.attempt.resumedStep() && held.attempt.begun()) {

@@ -12,6 +12,7 @@ import dev.baton.v1.UploadContent;
  * @param objectKey holds job, term and a random part, so that a late upload overwrites nothing
  * @param multipartId the store's name of the multipart upload; empty for a single PUT, and until it
  *     is known
+ * @param referredAtMs when its sender last asked for its URLs
  */
 public record Upload(
     String uploadId,
@@ -20,7 +21,7 @@ public record Upload(
     String objectKey,
     String multipartId,
     UploadContent content,
-    long createdAtMs,
+    long referredAtMs,
     State state) {
 
   /** What is to become of an object. */
@@ -30,6 +31,8 @@ public record Upload(
     /** A checkpoint, an artifact or a data set's file refers to it. */
     KEPT,
     /** Nothing refers to it any more: the sweep may take it. */
-    DISCARDED
+    DISCARDED,
+    /** It was never committed and can be no more: the sweep is taking it. */
+    EXPIRED
   }
 }

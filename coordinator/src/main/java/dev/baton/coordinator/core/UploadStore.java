@@ -13,6 +13,9 @@ public interface UploadStore {
 
   void setState(String uploadId, Upload.State state);
 
+  /** Its sender asks for its URLs again. */
+  void setReferredAt(String uploadId, long atMs);
+
   /** The state of the upload of this object becomes DISCARDED. */
   void discardKey(String objectKey);
 
@@ -20,8 +23,9 @@ public interface UploadStore {
   boolean knowsKey(String objectKey);
 
   /**
-   * What the sweep may take: what is DISCARDED; what is OPEN and belongs to a term older than its
-   * job's newest; what is OPEN and was created before {@code openBeforeMs}.
+   * What the sweep may take: what is DISCARDED or EXPIRED; what is OPEN and belongs to a term older
+   * than its job's newest; what is OPEN and was last referred to before {@code openBeforeMs},
+   * unless its job is leased at that very term.
    */
   List<Upload> sweepable(long openBeforeMs, int limit);
 

@@ -3,6 +3,7 @@ package dev.baton.coordinator.core;
 import static dev.baton.coordinator.core.CoordinatorException.denied;
 import static dev.baton.coordinator.core.CoordinatorException.invalid;
 import static dev.baton.coordinator.core.CoordinatorException.notFound;
+import static dev.baton.coordinator.core.CoordinatorException.precondition;
 
 import dev.baton.v1.CreateDownloadRequest;
 import dev.baton.v1.CreateUploadRequest;
@@ -46,6 +47,13 @@ final class Uploads {
           || !upload.content().equals(content)) {
         throw invalid("upload_id: " + uploadId + " names another upload; use a new UUID for each");
       }
+      if (upload.state() == Upload.State.DISCARDED || upload.state() == Upload.State.EXPIRED) {
+        throw precondition(
+            "upload_id: " + uploadId + " is over and being removed; use a new UUID, or wait");
+      }
+      if (upload.state() == Upload.State.OPEN) {
+        state.stores.uploads().setReferredAt(uploadId, now.epochMs());
+      }
       return upload;
     }
     if (content.getBytes() < 1
@@ -68,10 +76,10 @@ final class Uploads {
   /** As {@link Scheduler#uploadOf}. */
   Upload uploadOf(LeaseRef lease, String uploadId) {
     Optional<Upload> known = state.stores.uploads().find(uploadId);
-    if (known.isEmpty()) {
+    if (known.isEmpty() || known.get().state() == Upload.State.EXPIRED) {
       // Of a term that is over, the sweep may have taken it.
       state.live(lease);
-      throw invalid("upload_id: there is no upload " + uploadId);
+      throw precondition("upload_id: there is no upload " + uploadId + " any more; send it again");
     }
     Upload upload = known.get();
     if (!upload.jobId().equals(lease.getJobId()) || upload.term() != lease.getTerm()) {
@@ -96,8 +104,10 @@ final class Uploads {
         .stores
         .uploads()
         .find(uploadId)
-        .filter(u -> u.jobId().isEmpty())
-        .orElseThrow(() -> invalid("upload_id: there is no upload " + uploadId));
+        .filter(u -> u.jobId().isEmpty() && u.state() != Upload.State.EXPIRED)
+        .orElseThrow(
+            () ->
+                invalid("upload_id: there is no upload " + uploadId + " any more; send it again"));
   }
 
   /** As {@link Scheduler#download}. */

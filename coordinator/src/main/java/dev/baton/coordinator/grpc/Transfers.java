@@ -135,7 +135,7 @@ final class Transfers {
         upload.objectKey(),
         multipartId,
         upload.content(),
-        upload.createdAtMs(),
+        upload.referredAtMs(),
         upload.state());
   }
 

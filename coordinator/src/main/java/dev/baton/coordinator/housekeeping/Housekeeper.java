@@ -104,18 +104,13 @@ public final class Housekeeper implements AutoCloseable {
 
   private void remove(Upload upload) throws Exception {
     String id = upload.uploadId();
-    // From here on nobody can commit it.
+    // From here on nobody can commit it. What somebody used meanwhile waits for the next round.
     boolean ours =
         loop.submit(
                 (core, now) -> {
-                  boolean still =
-                      stores
-                          .uploads()
-                          .find(id)
-                          .filter(known -> known.state() != Upload.State.KEPT)
-                          .isPresent();
-                  if (still) {
-                    stores.uploads().setState(id, Upload.State.DISCARDED);
+                  boolean still = stores.uploads().find(id).filter(upload::equals).isPresent();
+                  if (still && upload.state() == Upload.State.OPEN) {
+                    stores.uploads().setState(id, Upload.State.EXPIRED);
                   }
                   return still;
                 })

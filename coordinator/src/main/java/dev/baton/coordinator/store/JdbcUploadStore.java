@@ -8,7 +8,7 @@ import java.sql.SQLException;
 import java.util.List;
 import java.util.Optional;
 
-/** Objects, in SQL. */
+/** Objects, in SQL. {@code created_at_ms} is when one was last referred to. */
 final class JdbcUploadStore implements UploadStore {
   private final Sql sql;
 
@@ -30,7 +30,7 @@ final class JdbcUploadStore implements UploadStore {
         upload.objectKey(),
         upload.multipartId(),
         upload.content().toByteArray(),
-        upload.createdAtMs(),
+        upload.referredAtMs(),
         upload.state().name());
   }
 
@@ -50,6 +50,11 @@ final class JdbcUploadStore implements UploadStore {
   }
 
   @Override
+  public void setReferredAt(String uploadId, long atMs) {
+    sql.update("UPDATE upload SET created_at_ms = ? WHERE id = ?", atMs, uploadId);
+  }
+
+  @Override
   public void discardKey(String objectKey) {
     sql.update("UPDATE upload SET state = 'DISCARDED' WHERE object_key = ?", objectKey);
   }
@@ -65,9 +70,11 @@ final class JdbcUploadStore implements UploadStore {
     return sql.list(
         """
         SELECT upload.* FROM upload LEFT JOIN job ON job.id = upload.job_id
-        WHERE upload.state = 'DISCARDED'
+        WHERE upload.state IN ('DISCARDED', 'EXPIRED')
           OR (upload.state = 'OPEN'
-            AND (upload.created_at_ms < ? OR (upload.job_id <> '' AND upload.term < job.term)))
+            AND ((upload.job_id <> '' AND upload.term < job.term)
+              OR (upload.created_at_ms < ?
+                AND (coalesce(job.lease_id, '') = '' OR upload.term <> job.term))))
         ORDER BY upload.created_at_ms LIMIT ?
         """,
         JdbcUploadStore::read,

@@ -107,7 +107,7 @@ final class AttemptEndsTest extends CoreByHand {
     assertRefused(
         CoordinatorException.Kind.INVALID_ARGUMENT, () -> commit(offered("b"), ofA, 3, false));
     assertRefused(
-        CoordinatorException.Kind.INVALID_ARGUMENT,
+        CoordinatorException.Kind.FAILED_PRECONDITION,
         () -> ask(s -> s.uploadOf(offered("b"), "unknown")));
   }
 

@@ -6,12 +6,15 @@ import com.google.protobuf.ByteString;
 import dev.baton.v1.AppendLogRequest;
 import dev.baton.v1.AttemptOutcome;
 import dev.baton.v1.BeginAttemptRequest;
+import dev.baton.v1.CompletedUpload;
 import dev.baton.v1.CoordinatorMessage;
 import dev.baton.v1.CreateDownloadRequest;
+import dev.baton.v1.FinishAttemptRequest;
 import dev.baton.v1.Hello;
 import dev.baton.v1.JobSpec;
 import dev.baton.v1.LeaseRef;
 import dev.baton.v1.Machine;
+import dev.baton.v1.NewArtifact;
 import dev.baton.v1.Progress;
 import dev.baton.v1.ProgressReport;
 import dev.baton.v1.Resources;
@@ -174,6 +177,68 @@ final class AttemptWritesTest extends CoreByHand {
                     .setData(ByteString.copyFromUtf8(text))
                     .build(),
                 now()));
+  }
+
+  // ---- Uploads
+
+  @Test
+  void anUploadThatExpiredIsSentAgain() {
+    String job = submit();
+    hello("a", 1);
+    LeaseRef lease = offered("a");
+    begin(lease, 0, "");
+    String id = upload(lease);
+    tell(s -> database.stores().uploads().setState(id, Upload.State.EXPIRED));
+    assertSentAgain(lease, id);
+    assertRefused(
+        CoordinatorException.Kind.FAILED_PRECONDITION,
+        () -> ask(s -> s.createUpload(uploadRequest(lease, id), now())));
+    tell(s -> database.stores().uploads().delete(id));
+    assertSentAgain(lease, id);
+    assertThat(ask(s -> s.createUpload(uploadRequest(lease, id), now())).state())
+        .isEqualTo(Upload.State.OPEN);
+    commit(lease, id, 3, false);
+    assertThat(view(job).getCheckpointsList()).hasSize(1);
+  }
+
+  private void assertSentAgain(LeaseRef lease, String id) {
+    assertRefused(
+        CoordinatorException.Kind.FAILED_PRECONDITION, () -> ask(s -> s.uploadOf(lease, id)));
+    assertRefused(CoordinatorException.Kind.FAILED_PRECONDITION, () -> commit(lease, id, 3, false));
+    assertRefused(CoordinatorException.Kind.FAILED_PRECONDITION, () -> succeed(lease, id));
+    assertThat(view(lease.getJobId()).getCheckpointsList()).isEmpty();
+    assertThat(database.stores().jobs().artifacts(lease.getJobId())).isEmpty();
+  }
+
+  private void succeed(LeaseRef lease, String upload) {
+    tell(
+        s ->
+            s.finishAttempt(
+                FinishAttemptRequest.newBuilder()
+                    .setLease(lease)
+                    .setOutcome(AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED)
+                    .addArtifacts(
+                        NewArtifact.newBuilder()
+                            .setName("model.pt")
+                            .setUpload(CompletedUpload.newBuilder().setUploadId(upload)))
+                    .build(),
+                now()));
+  }
+
+  @Test
+  void anArtifactIsAnUploadThatNothingElseRefersTo() {
+    String job = submit(spec().setCheckpoint(spec().getCheckpointBuilder().setKeep(1)));
+    hello("a", 1);
+    LeaseRef lease = offered("a");
+    begin(lease, 0, "");
+    String first = upload(lease);
+    commit(lease, first, 3, false);
+    assertRefused(CoordinatorException.Kind.FAILED_PRECONDITION, () -> succeed(lease, first));
+    commit(lease, upload(lease), 4, false);
+    assertRefused(CoordinatorException.Kind.FAILED_PRECONDITION, () -> succeed(lease, first));
+    assertThat(commit(lease, first, 3, false)).isEqualTo(first);
+    succeed(lease, upload(lease));
+    assertThat(database.stores().jobs().artifact(job, "model.pt")).isPresent();
   }
 
   @Test

@@ -122,19 +122,19 @@ abstract class ManualCore {
   /** Creates an upload of eight bytes; its id. */
   final String upload(LeaseRef lease) {
     String id = "upload-" + ++uploads;
-    tell(
-        s ->
-            s.createUpload(
-                CreateUploadRequest.newBuilder()
-                    .setLease(lease)
-                    .setUploadId(id)
-                    .setContent(
-                        UploadContent.newBuilder()
-                            .setBytes(8)
-                            .setSha256("00")
-                            .addParts(UploadPart.newBuilder().setBytes(8)))
-                    .build(),
-                now()));
+    tell(s -> s.createUpload(uploadRequest(lease, id), now()));
     return id;
+  }
+
+  static CreateUploadRequest uploadRequest(LeaseRef lease, String id) {
+    return CreateUploadRequest.newBuilder()
+        .setLease(lease)
+        .setUploadId(id)
+        .setContent(
+            UploadContent.newBuilder()
+                .setBytes(8)
+                .setSha256("00")
+                .addParts(UploadPart.newBuilder().setBytes(8)))
+        .build();
   }
 }

@@ -223,16 +223,34 @@ final class HousekeeperTest {
   void anUploadThatNothingRefersToLivesForADay() throws Exception {
     job("j", 1);
     Upload kept = upload("kept", "j", 1, Upload.State.KEPT);
-    Upload open = upload("open", "j", 1, Upload.State.OPEN);
+    Upload leased = upload("of the lease that stands", "j", 1, Upload.State.OPEN);
+    Upload open = upload("of no job", "none", 1, Upload.State.OPEN);
     Upload dataset = upload("of a data set", "", 0, Upload.State.OPEN);
     time = start.plus(Duration.ofHours(24));
     housekeeper.removeOld();
     housekeeper.sweep();
-    assertStays(kept, open, dataset);
+    assertStays(kept, leased, open, dataset);
     time = start.plus(Duration.ofHours(24)).plusMillis(1);
     housekeeper.removeOld();
-    assertStays(kept);
+    assertStays(kept, leased);
     assertGone(open, dataset);
+  }
+
+  @Test
+  void aPushThatLastsLongerThanADayIsLeftAlone() throws Exception {
+    Upload pushed = upload("pushed", "", 0, Upload.State.OPEN);
+    time = start.plus(Duration.ofHours(23));
+    assertThat(
+            loop.submit((core, now) -> core.createDatasetUpload("pushed", ONE_BYTE, now))
+                .join()
+                .objectKey())
+        .isEqualTo(pushed.objectKey());
+    time = start.plus(Duration.ofHours(47));
+    housekeeper.removeOld();
+    assertStays(pushed);
+    time = start.plus(Duration.ofHours(47)).plusMillis(1);
+    housekeeper.removeOld();
+    assertGone(pushed);
   }
 
   @Test
@@ -266,22 +284,31 @@ final class HousekeeperTest {
   void whatIsCommittedBetweenTheLookAndTheRemovalStays() throws Exception {
     Upload late = upload("late", "", 0, Upload.State.OPEN);
     time = start.plus(Duration.ofHours(25));
-    keeper(new CommitsAfterwards(late)).removeOld();
+    keeper(new ChangesAfterwards(s -> s.uploads().setState("late", Upload.State.KEPT))).removeOld();
     assertStays(late);
   }
 
-  /** Reads, and only then does somebody commit the upload. */
-  private final class CommitsAfterwards implements Reads {
-    private final Upload upload;
+  @Test
+  void whatIsAskedForBetweenTheLookAndTheRemovalStays() throws Exception {
+    Upload late = upload("late", "", 0, Upload.State.OPEN);
+    time = start.plus(Duration.ofHours(25));
+    keeper(new ChangesAfterwards(s -> s.uploads().setReferredAt("late", time.toEpochMilli())))
+        .removeOld();
+    assertStays(late);
+  }
 
-    CommitsAfterwards(Upload upload) {
-      this.upload = upload;
+  /** Reads, and only then does somebody change something. */
+  private final class ChangesAfterwards implements Reads {
+    private final Consumer<Stores> change;
+
+    ChangesAfterwards(Consumer<Stores> change) {
+      this.change = change;
     }
 
     @Override
     public <T> T read(Function<Stores, T> query) {
       T seen = readers.read(query);
-      write(stores -> stores.uploads().setState(upload.uploadId(), Upload.State.KEPT));
+      write(change);
       return seen;
     }
   }

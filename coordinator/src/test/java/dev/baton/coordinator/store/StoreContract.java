@@ -398,18 +398,33 @@ abstract class StoreContract {
     UploadStore uploads = stores.uploads();
     jobs.insert(job(1));
     jobs.update(running(job(1), 2), job(1).fence());
+    jobs.insert(job(2));
     uploads.insert(upload("old-term", "job-1", 1, 900));
     uploads.insert(upload("this-term", "job-1", 2, 901));
-    uploads.insert(upload("this-term-but-old", "job-1", 2, 10));
+    uploads.insert(upload("of-a-lease", "job-1", 2, 10));
+    uploads.insert(upload("old-of-old-term", "job-1", 1, 13));
+    uploads.insert(upload("not-leased", "job-2", 0, 14));
+    uploads.insert(upload("of-no-job", "job-3", 1, 15));
+    uploads.insert(upload("expired", "job-1", 2, 904));
     uploads.insert(upload("kept", "job-1", 1, 11));
     uploads.insert(upload("discarded", "job-1", 2, 902));
     uploads.insert(upload("dataset", "", 0, 903));
     uploads.insert(upload("dataset-old", "", 0, 12));
     uploads.setState("kept", Upload.State.KEPT);
     uploads.setState("discarded", Upload.State.DISCARDED);
+    uploads.setState("expired", Upload.State.EXPIRED);
+    uploads.insert(upload("dataset-asked-for-again", "", 0, 12));
+    uploads.setReferredAt("dataset-asked-for-again", 100);
     assertThat(uploads.sweepable(100, 10))
         .extracting(Upload::uploadId)
-        .containsExactlyInAnyOrder("this-term-but-old", "dataset-old", "old-term", "discarded");
+        .containsExactlyInAnyOrder(
+            "dataset-old",
+            "old-of-old-term",
+            "not-leased",
+            "of-no-job",
+            "old-term",
+            "discarded",
+            "expired");
     assertThat(uploads.sweepable(100, 2)).hasSize(2);
     uploads.delete("discarded");
     assertThat(uploads.find("discarded")).isEmpty();

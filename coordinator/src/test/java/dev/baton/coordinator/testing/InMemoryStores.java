@@ -309,7 +309,7 @@ public final class InMemoryStores implements Transactions {
   private final class Uploads implements UploadStore {
     @Override
     public void insert(Upload upload) {
-      put(uploads, upload.uploadId(), upload);
+      put(upload);
     }
 
     @Override
@@ -319,15 +319,24 @@ public final class InMemoryStores implements Transactions {
 
     @Override
     public void setMultipartId(String uploadId, String multipartId) {
-      find(uploadId).ifPresent(u -> put(uploads, uploadId, with(u, multipartId, u.state())));
+      find(uploadId).ifPresent(u -> put(with(u, multipartId, u.referredAtMs(), u.state())));
     }
 
     @Override
     public void setState(String uploadId, Upload.State state) {
-      find(uploadId).ifPresent(u -> put(uploads, uploadId, with(u, u.multipartId(), state)));
+      find(uploadId).ifPresent(u -> put(with(u, u.multipartId(), u.referredAtMs(), state)));
     }
 
-    private Upload with(Upload u, String multipartId, Upload.State state) {
+    @Override
+    public void setReferredAt(String uploadId, long atMs) {
+      find(uploadId).ifPresent(u -> put(with(u, u.multipartId(), atMs, u.state())));
+    }
+
+    private void put(Upload upload) {
+      InMemoryStores.this.put(uploads, upload.uploadId(), upload);
+    }
+
+    private Upload with(Upload u, String multipartId, long referredAtMs, Upload.State state) {
       return new Upload(
           u.uploadId(),
           u.jobId(),
@@ -335,7 +344,7 @@ public final class InMemoryStores implements Transactions {
           u.objectKey(),
           multipartId,
           u.content(),
-          u.createdAtMs(),
+          referredAtMs,
           state);
     }
 
@@ -358,9 +367,11 @@ public final class InMemoryStores implements Transactions {
           .filter(
               u ->
                   u.state() == Upload.State.DISCARDED
+                      || u.state() == Upload.State.EXPIRED
                       || (u.state() == Upload.State.OPEN
-                          && (u.createdAtMs() < openBeforeMs || ofOlderTerm(u))))
-          .sorted(Comparator.comparingLong(Upload::createdAtMs))
+                          && (ofOlderTerm(u)
+                              || (u.referredAtMs() < openBeforeMs && !ofLeasedTerm(u)))))
+          .sorted(Comparator.comparingLong(Upload::referredAtMs))
           .limit(limit)
           .toList();
     }
@@ -368,6 +379,11 @@ public final class InMemoryStores implements Transactions {
     private boolean ofOlderTerm(Upload upload) {
       Job job = jobs.get(upload.jobId());
       return job != null && upload.term() < job.term();
+    }
+
+    private boolean ofLeasedTerm(Upload upload) {
+      Job job = jobs.get(upload.jobId());
+      return job != null && job.lease() != null && upload.term() == job.term();
     }
 
     @Override
