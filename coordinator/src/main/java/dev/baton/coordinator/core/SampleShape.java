@@ -1,6 +1,7 @@
 package dev.baton.coordinator.core;
 
 import static dev.baton.coordinator.core.CoordinatorException.invalid;
+import static dev.baton.coordinator.core.SpecChecks.check;
 
 import dev.baton.v1.Data;
 import dev.baton.v1.Dataset;
@@ -66,24 +67,24 @@ record SampleShape(
               + " dimensions; only pictures [channels, height, width] can be trained on");
     }
     int channels = split.getShape(0);
-    int height = split.getShape(1);
-    int width = split.getShape(2);
-    for (Transform transform : data.getTransformsList()) {
+    long height = split.getShape(1);
+    long width = split.getShape(2);
+    checkSize(path + ".dataset", channels, height, width);
+    for (int i = 0; i < data.getTransformsCount(); i++) {
+      Transform transform = data.getTransforms(i);
       if (transform.hasResize()) {
         if (transform.getResize().getSizeCount() == 2) {
           height = transform.getResize().getSize(0);
           width = transform.getResize().getSize(1);
-        } else if (height > 0 && height == width) {
-          height = transform.getResize().getSize(0);
-          width = height;
         } else if (height > 0 && width > 0) {
           // torchvision's Resize of one number: the shorter edge, the longer one in proportion.
           int size = transform.getResize().getSize(0);
-          long longer = (long) size * Math.max(height, width) / Math.min(height, width);
+          long longer = size * Math.max(height, width) / Math.min(height, width);
           boolean tall = height > width;
-          height = tall ? Math.toIntExact(longer) : size;
-          width = tall ? size : Math.toIntExact(longer);
+          height = tall ? longer : size;
+          width = tall ? size : longer;
         }
+        checkSize("data.transforms[" + i + "].resize.size", channels, height, width);
       }
     }
     if (height == 0 || width == 0) {
@@ -97,10 +98,18 @@ record SampleShape(
         path,
         split.getSamples(),
         channels,
-        height,
-        width,
-        Math.toIntExact((long) channels * height * width),
+        Math.toIntExact(height),
+        Math.toIntExact(width),
+        Math.toIntExact(channels * height * width),
         split.getClasses());
+  }
+
+  private static void checkSize(String path, int channels, long height, long width) {
+    check(
+        (double) Math.max(1, channels) * height * width <= Integer.MAX_VALUE,
+        path,
+        "for pictures of " + channels + "x" + height + "x" + width,
+        "for pictures of " + Integer.MAX_VALUE + " values at most");
   }
 
   private static DatasetSplit split(String path, Source source, Dataset dataset) {

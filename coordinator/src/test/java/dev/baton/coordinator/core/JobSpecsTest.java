@@ -33,6 +33,8 @@ final class JobSpecsTest {
           "mnist", dataset("mnist", 60_000, 10_000, 10, 1, 28, 28),
           "cifar10", dataset("cifar10", 50_001, 10_000, 10, 3, 32, 32),
           "photos", dataset("photos", 100, 10, 5, 3, 0, 0),
+          "wide", dataset("wide", 100, 10, 5, 3, 100, 300),
+          "absurd", dataset("absurd", 100, 10, 5, 3, 1 << 30, 1 << 30),
           "flowers", dataset("flowers", 3_000, 300, 102, 3, 32, 32));
 
   private final JobSpecs specs = new JobSpecs(name -> Optional.ofNullable(DATASETS.get(name)));
@@ -352,6 +354,26 @@ final class JobSpecsTest {
         s -> s.getDataBuilder().getTransformsBuilder(0).getResizeBuilder().clearSize(),
         "data.transforms[0].resize.size: it is 0 numbers; it must be [h, w], or one number for the"
             + " shorter edge");
+  }
+
+  @Test
+  void picturesBeyondAllMeasureAreRefused() {
+    JobSpec.Builder wide = mnist().setModel(model("resnet18"));
+    wide.getDataBuilder().getTrainBuilder().setDataset("wide");
+    wide.getDataBuilder().getEvalBuilder().setDataset("wide");
+    wide.getDataBuilder()
+        .addTransforms(Transform.newBuilder().setResize(Resize.newBuilder().addSize(10_000)));
+    specs.complete(wide.build());
+    refused(
+        wide,
+        s -> s.getDataBuilder().getTransformsBuilder(0).getResizeBuilder().setSize(0, 16_384),
+        "data.transforms[0].resize.size: it is for pictures of 3x16384x49152; it must be for"
+            + " pictures of 2147483647 values at most");
+    refused(
+        wide,
+        s -> s.getDataBuilder().getTrainBuilder().setDataset("absurd"),
+        "data.train.dataset: it is for pictures of 3x1073741824x1073741824; it must be for pictures"
+            + " of 2147483647 values at most");
   }
 
   @Test
