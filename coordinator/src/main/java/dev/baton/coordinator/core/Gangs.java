@@ -72,8 +72,11 @@ final class Gangs {
     if (group.follows) {
       group.formByNanos = now.nanos() + FORM_NANOS;
     }
-    if (held.job.state() == JobState.PAUSING && held.attempt.begun()) {
-      handsOver(held, now);
+    if (held.attempt.begun()) {
+      GangProbes.stepped(group, now);
+      if (held.job.state() == JobState.PAUSING) {
+        handsOver(held, now);
+      }
     }
   }
 

@@ -162,8 +162,11 @@ final class Leases {
     if (group.broken) {
       at = Math.min(at, group.decideAtNanos);
     }
-    for (Replica replica : held.replicas) {
-      at = Math.min(at, held.available ? Long.MAX_VALUE : lostAt(held, replica));
+    if (!held.available) {
+      at = Math.min(at, group.suspectNanos);
+      for (Replica replica : held.replicas) {
+        at = Math.min(at, lostAt(held, replica));
+      }
     }
     return at;
   }

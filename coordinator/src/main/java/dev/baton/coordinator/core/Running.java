@@ -86,6 +86,7 @@ final class Running {
       group.broken = was.broken;
       group.brokenMessage = was.brokenMessage;
       group.decideAtNanos = was.decideAtNanos;
+      group.suspectNanos = was.suspectNanos;
       group.fruitless = was.fruitless;
       group.handOverByNanos = was.handOverByNanos;
       group.avoidUntil.putAll(was.avoidUntil);

@@ -266,6 +266,36 @@ final class GangPlacementTest {
   }
 
   @Test
+  void aGangThatMakesNoStepIsSuspectedAfterAFailedTransactionToo() {
+    GangWorld.Daemon a = world.reachable("a", 1);
+    GangWorld.Daemon b = world.reachable("b", 1);
+    String job = gang(1, a, b);
+    world.fail(s -> s.submit("fails", GangWorld.spec(1, 1).build(), world.now()));
+    assertSuspected(job, a, b);
+  }
+
+  @Test
+  void aGangThatMakesNoStepIsSuspectedAfterARestartToo() {
+    GangWorld.Daemon a = world.reachable("a", 1);
+    GangWorld.Daemon b = world.reachable("b", 1);
+    String job = gang(1, a, b);
+    world.restart();
+    a.connect();
+    b.connect();
+    assertSuspected(job, a, b);
+  }
+
+  private void assertSuspected(String job, GangWorld.Daemon a, GangWorld.Daemon b) {
+    int asked = a.probes().size();
+    world.advance(4_100);
+    assertThat(a.probes()).hasSizeGreaterThan(asked);
+    assertThat(world.term(job)).isEqualTo(1);
+    a.reaches();
+    b.reaches();
+    assertThat(world.term(job)).isEqualTo(2);
+  }
+
+  @Test
   void whereTooFewReachEachOtherTheLeaseEnds() {
     GangWorld.Daemon a = world.reachable("a", 1);
     GangWorld.Daemon b = world.reachable("b", 1);
