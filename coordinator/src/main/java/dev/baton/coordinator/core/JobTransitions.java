@@ -13,7 +13,6 @@ import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
@@ -32,8 +31,6 @@ public final class JobTransitions {
   /** The longest wait before a retry. */
   public static final long MAX_BACKOFF_MS = 300_000;
 
-  private static final Set<JobState> ENDED = EnumSet.of(SUCCEEDED, FAILED, CANCELLED);
-
   private static final Map<Class<? extends JobEvent>, Map<JobState, Rule<?>>> TABLE = table();
 
   private JobTransitions() {}
@@ -42,10 +39,9 @@ public final class JobTransitions {
    * One cell of the table.
    *
    * @param to every state that may follow
-   * @param reason why the event is refused here; null where it is not
+   * @param step null where the event is refused
    */
-  private record Rule<E extends JobEvent>(
-      Set<JobState> to, @Nullable Step<E> step, Transition.@Nullable Reason reason) {}
+  private record Rule<E extends JobEvent>(Set<JobState> to, @Nullable Step<E> step) {}
 
   private interface Step<E extends JobEvent> {
     Job next(Job job, E event, Now now);
@@ -60,7 +56,7 @@ public final class JobTransitions {
   private static <E extends JobEvent> Transition apply(
       Job job, Rule<E> rule, JobEvent event, Now now) {
     if (rule.step() == null) {
-      return new Transition.Refused(Objects.requireNonNull(rule.reason()), refusal(job, event));
+      return new Transition.Refused(refusal(job, event));
     }
     Job next = rule.step().next(job, (E) event, now);
     if (!rule.to().contains(next.state())) {
@@ -109,77 +105,28 @@ public final class JobTransitions {
 
   private static Map<Class<? extends JobEvent>, Map<JobState, Rule<?>>> table() {
     Table table = new Table();
-    table
-        .on(JobEvent.Granted.class)
-        .from(QUEUED, JobTransitions::grant, RUNNING)
-        .refuse(ENDED, Transition.Reason.ENDED)
-        .otherwise(Transition.Reason.NOT_QUEUED);
-    table
-        .on(JobEvent.Regrouped.class)
-        .from(RUNNING, JobTransitions::regroup, RUNNING)
-        .from(PAUSING, JobTransitions::regroup, PAUSING)
-        .refuse(ENDED, Transition.Reason.ENDED)
-        .otherwise(Transition.Reason.NOT_LEASED);
-    table
-        .on(JobEvent.Began.class)
-        .from(RUNNING, JobTransitions::begin, RUNNING)
-        .from(PAUSING, JobTransitions::begin, PAUSING)
-        .refuse(ENDED, Transition.Reason.ENDED)
-        .otherwise(Transition.Reason.NOT_LEASED);
-    table
-        .on(JobEvent.Committed.class)
-        .from(RUNNING, JobTransitions::commit, RUNNING)
-        .from(PAUSING, JobTransitions::commit, PAUSING)
-        .refuse(ENDED, Transition.Reason.ENDED)
-        .otherwise(Transition.Reason.NOT_LEASED);
+    table.on(JobEvent.Granted.class).from(QUEUED, JobTransitions::grant, RUNNING).otherwise();
+    table.on(JobEvent.Regrouped.class).leased(JobTransitions::regroup, RUNNING);
+    table.on(JobEvent.Began.class).leased(JobTransitions::begin, RUNNING);
+    table.on(JobEvent.Committed.class).leased(JobTransitions::commit, RUNNING);
     table
         .on(JobEvent.Released.class)
-        .from(RUNNING, (job, event, now) -> unlease(job, event.reason()), QUEUED)
-        .from(PAUSING, (job, event, now) -> unlease(job, event.reason()), PAUSED)
-        .refuse(ENDED, Transition.Reason.ENDED)
-        .otherwise(Transition.Reason.NOT_LEASED);
+        .leased((job, event, now) -> unlease(job, event.reason()), QUEUED);
     table
         .on(JobEvent.Lost.class)
-        .from(RUNNING, (job, event, now) -> abrupt(job, event.reason(), now), QUEUED, FAILED)
-        .from(PAUSING, (job, event, now) -> abrupt(job, event.reason(), now), PAUSED, FAILED)
-        .refuse(ENDED, Transition.Reason.ENDED)
-        .otherwise(Transition.Reason.NOT_LEASED);
+        .leased((job, event, now) -> abrupt(job, event.reason(), now), QUEUED, FAILED);
     table
         .on(JobEvent.Killed.class)
-        .from(RUNNING, (job, event, now) -> abrupt(job, event.message(), now), QUEUED, FAILED)
-        .from(PAUSING, (job, event, now) -> abrupt(job, event.message(), now), PAUSED, FAILED)
-        .refuse(ENDED, Transition.Reason.ENDED)
-        .otherwise(Transition.Reason.NOT_LEASED);
+        .leased((job, event, now) -> abrupt(job, event.message(), now), QUEUED, FAILED);
     table
         .on(JobEvent.Crashed.class)
-        .from(RUNNING, (job, event, now) -> retry(job, event.message(), now), QUEUED, FAILED)
-        .from(PAUSING, (job, event, now) -> retry(job, event.message(), now), PAUSED, FAILED)
-        .refuse(ENDED, Transition.Reason.ENDED)
-        .otherwise(Transition.Reason.NOT_LEASED);
-    table
-        .on(JobEvent.Declined.class)
-        .from(RUNNING, JobTransitions::decline, QUEUED)
-        .from(PAUSING, JobTransitions::decline, PAUSED)
-        .refuse(ENDED, Transition.Reason.ENDED)
-        .otherwise(Transition.Reason.NOT_LEASED);
-    table
-        .on(JobEvent.WorkerFailed.class)
-        .from(RUNNING, JobTransitions::workerFailed, QUEUED, FAILED)
-        .from(PAUSING, JobTransitions::workerFailed, PAUSED, FAILED)
-        .refuse(ENDED, Transition.Reason.ENDED)
-        .otherwise(Transition.Reason.NOT_LEASED);
+        .leased((job, event, now) -> retry(job, event.message(), now), QUEUED, FAILED);
+    table.on(JobEvent.Declined.class).leased(JobTransitions::decline, QUEUED);
+    table.on(JobEvent.WorkerFailed.class).leased(JobTransitions::workerFailed, QUEUED, FAILED);
     table
         .on(JobEvent.Failed.class)
-        .from(RUNNING, (job, event, now) -> fail(job, event.message(), now), FAILED)
-        .from(PAUSING, (job, event, now) -> fail(job, event.message(), now), FAILED)
-        .refuse(ENDED, Transition.Reason.ENDED)
-        .otherwise(Transition.Reason.NOT_LEASED);
-    table
-        .on(JobEvent.Succeeded.class)
-        .from(RUNNING, JobTransitions::succeed, SUCCEEDED)
-        .from(PAUSING, JobTransitions::succeed, SUCCEEDED)
-        .refuse(ENDED, Transition.Reason.ENDED)
-        .otherwise(Transition.Reason.NOT_LEASED);
+        .leased((job, event, now) -> fail(job, event.message(), now), FAILED);
+    table.on(JobEvent.Succeeded.class).leased(JobTransitions::succeed, SUCCEEDED);
     table
         .on(JobEvent.Cancel.class)
         .from(QUEUED, JobTransitions::cancel, CANCELLED)
@@ -187,7 +134,7 @@ public final class JobTransitions {
         .from(PAUSING, JobTransitions::cancel, CANCELLED)
         .from(PAUSED, JobTransitions::cancel, CANCELLED)
         .from(CANCELLED, (job, event, now) -> job, CANCELLED)
-        .otherwise(Transition.Reason.ENDED);
+        .otherwise();
     table
         .on(JobEvent.Pause.class)
         .from(QUEUED, (job, event, now) -> job.with(PAUSED, null, "paused"), PAUSED)
@@ -197,14 +144,14 @@ public final class JobTransitions {
             PAUSING)
         .from(PAUSING, (job, event, now) -> job, PAUSING)
         .from(PAUSED, (job, event, now) -> job, PAUSED)
-        .otherwise(Transition.Reason.ENDED);
+        .otherwise();
     table
         .on(JobEvent.Resume.class)
         .from(QUEUED, (job, event, now) -> job, QUEUED)
         .from(RUNNING, (job, event, now) -> job, RUNNING)
         .from(PAUSING, (job, event, now) -> job.with(RUNNING, job.lease(), ""), RUNNING)
         .from(PAUSED, (job, event, now) -> job.with(QUEUED, null, ""), QUEUED)
-        .otherwise(Transition.Reason.ENDED);
+        .otherwise();
     return table.checked();
   }
 
@@ -340,20 +287,28 @@ public final class JobTransitions {
 
   private record Row<E extends JobEvent>(Map<JobState, Rule<?>> cells) {
     Row<E> from(JobState from, Step<E> step, JobState first, JobState... more) {
-      cells.put(from, new Rule<>(EnumSet.of(first, more), step, null));
+      cells.put(from, new Rule<>(EnumSet.of(first, more), step));
       return this;
     }
 
-    Row<E> refuse(Set<JobState> states, Transition.Reason reason) {
-      for (JobState state : states) {
-        cells.put(state, new Rule<E>(Set.of(), null, reason));
+    /**
+     * What happens under a lease alone: to a running job, with what may follow, and in the same way
+     * to one that is being paused, which stays so, and is paused where the other is queued.
+     */
+    void leased(Step<E> step, JobState first, JobState... more) {
+      Set<JobState> paused = EnumSet.noneOf(JobState.class);
+      for (JobState to : EnumSet.of(first, more)) {
+        paused.add(to == RUNNING ? PAUSING : to == QUEUED ? PAUSED : to);
       }
-      return this;
+      from(RUNNING, step, first, more);
+      cells.put(PAUSING, new Rule<>(paused, step));
+      otherwise();
     }
 
-    void otherwise(Transition.Reason reason) {
+    /** Refused in every other state. */
+    void otherwise() {
       for (JobState state : JobState.values()) {
-        cells.putIfAbsent(state, new Rule<E>(Set.of(), null, reason));
+        cells.putIfAbsent(state, new Rule<E>(Set.of(), null));
       }
     }
   }

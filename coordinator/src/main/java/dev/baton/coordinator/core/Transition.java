@@ -7,15 +7,5 @@ public sealed interface Transition {
   record Next(Job job) implements Transition {}
 
   /** The event has no place in the job's state. */
-  record Refused(Reason reason, String message) implements Transition {}
-
-  /** Why an event was refused. */
-  enum Reason {
-    /** The job has ended. */
-    ENDED,
-    /** No lease stands, so nobody may say this. */
-    NOT_LEASED,
-    /** The job does not wait for a worker. */
-    NOT_QUEUED
-  }
+  record Refused(String message) implements Transition {}
 }
