@@ -1,12 +1,10 @@
 package dev.baton.coordinator.core;
 
 import dev.baton.v1.AttemptOutcome;
-import java.util.List;
 
 /**
  * One stretch of a job on a set of workers: one lease.
  *
- * @param workers names, in rank order
  * @param endedAtMs 0 while it runs
  * @param endReason empty while it runs
  * @param outcome as the worker told it; UNSPECIFIED while it runs and where no worker told
@@ -17,7 +15,6 @@ import java.util.List;
 public record Attempt(
     String jobId,
     Lease lease,
-    List<String> workers,
     long startedAtMs,
     long endedAtMs,
     String endReason,
@@ -27,24 +24,10 @@ public record Attempt(
     long lastStep,
     String kind) {
 
-  public Attempt {
-    workers = List.copyOf(workers);
-  }
-
   /** An attempt whose lease was just granted. */
   public static Attempt granted(String jobId, Lease lease, long startedAtMs) {
     return new Attempt(
-        jobId,
-        lease,
-        lease.workerNames(),
-        startedAtMs,
-        0,
-        "",
-        AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED,
-        -1,
-        0,
-        0,
-        "");
+        jobId, lease, startedAtMs, 0, "", AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED, -1, 0, 0, "");
   }
 
   /** Counts a job's attempts from 1: each has a term of its own. */
@@ -61,18 +44,7 @@ public record Attempt(
   }
 
   Attempt began(long resumedStep, String kind) {
-    return new Attempt(
-        jobId,
-        lease,
-        workers,
-        startedAtMs,
-        endedAtMs,
-        endReason,
-        outcome,
-        resumedStep,
-        firstStep,
-        lastStep,
-        kind);
+    return with(endedAtMs, endReason, outcome, resumedStep, firstStep, lastStep, kind);
   }
 
   /** With a step completed that it ran itself. */
@@ -81,25 +53,24 @@ public record Attempt(
   }
 
   Attempt stepped(long firstStep, long lastStep) {
-    return new Attempt(
-        jobId,
-        lease,
-        workers,
-        startedAtMs,
-        endedAtMs,
-        endReason,
-        outcome,
-        resumedStep,
-        firstStep,
-        lastStep,
-        kind);
+    return with(endedAtMs, endReason, outcome, resumedStep, firstStep, lastStep, kind);
   }
 
   Attempt ended(long endedAtMs, String endReason, AttemptOutcome outcome) {
+    return with(endedAtMs, endReason, outcome, resumedStep, firstStep, lastStep, kind);
+  }
+
+  private Attempt with(
+      long endedAtMs,
+      String endReason,
+      AttemptOutcome outcome,
+      long resumedStep,
+      long firstStep,
+      long lastStep,
+      String kind) {
     return new Attempt(
         jobId,
         lease,
-        workers,
         startedAtMs,
         endedAtMs,
         endReason,

@@ -9,9 +9,6 @@ public interface DatasetStore {
 
   Optional<DatasetRecord> find(String name);
 
-  /** Any data set of this digest. */
-  Optional<DatasetRecord> findByDigest(String digest);
-
   /** By name. */
   List<DatasetRecord> list();
 

@@ -51,7 +51,7 @@ final class GangForming {
 
   /** Offers every replica its part of a lease that was just granted. */
   private void offer(Running held) {
-    Assignment assignment = standbys.assignment(held.job, held.lease().term(), false);
+    Assignment assignment = standbys.assignment(held.job, false);
     held.replicas.forEach(replica -> offer(held, replica, assignment));
   }
 
@@ -95,7 +95,7 @@ final class GangForming {
       Replica replica = held.replicas.get(lease.getRank());
       replica.continues = before;
       leases.renew(held, lease.getRank(), now);
-      offer(held, replica, standbys.assignment(held.job, lease.getTerm(), false));
+      offer(held, replica, standbys.assignment(held.job, false));
     }
   }
 

@@ -26,7 +26,7 @@ final class Gangs {
   /** Groups that break without a step and with nobody missing, in a row, end the lease. */
   static final int FRUITLESS_LIMIT = 5;
 
-  /** How an attempt ends whose replicas go on in the next. */
+  /** How an attempt ends whose replicas go on in the next, and the event that tells of it. */
   static final String REGROUPED = "regrouped";
 
   private static final long AVOID_NANOS = 5 * SECOND;
@@ -140,7 +140,7 @@ final class Gangs {
       look(held, now);
       return true;
     }
-    if (isEnough(held, held.replicas.stream().filter(r -> !isLost(held, r, true, now)).toList())) {
+    if (isEnough(held, held.replicas.stream().filter(r -> !isLost(held, r, now)).toList())) {
       look(held, now);
       return true;
     }
@@ -192,15 +192,12 @@ final class Gangs {
   }
 
   /**
-   * Whether the others are to go on without a replica.
-   *
-   * @param anyway whether they form a new group in any case: a broken stream gets no grace then
+   * Whether the others are to go on without a replica, where they form a new group in any case: a
+   * broken stream gets no grace then.
    */
-  private boolean isLost(Running held, Replica replica, boolean anyway, Now now) {
+  private boolean isLost(Running held, Replica replica, Now now) {
     return leases.lostAt(held, replica) <= now.nanos()
-        || (anyway
-            && replica.brokenAtNanos != Long.MAX_VALUE
-            && held.quietUntilNanos <= now.nanos());
+        || (replica.brokenAtNanos != Long.MAX_VALUE && held.quietUntilNanos <= now.nanos());
   }
 
   private boolean leaves(Replica replica) {
@@ -210,7 +207,7 @@ final class Gangs {
 
   /** Whether all of its replicas are there, and none is about to leave. */
   boolean isWhole(Running held, Now now) {
-    return held.replicas.stream().noneMatch(r -> leaves(r) || isLost(held, r, true, now));
+    return held.replicas.stream().noneMatch(r -> leaves(r) || isLost(held, r, now));
   }
 
   /** Returns whether this lease is no more, or waits to be taken by others. */
@@ -222,7 +219,7 @@ final class Gangs {
     List<Replica> rest = new ArrayList<>();
     List<Replica> stay = new ArrayList<>();
     for (Replica replica : held.replicas) {
-      if (isLost(held, replica, true, now)) {
+      if (isLost(held, replica, now)) {
         lost.add(replica);
       } else {
         rest.add(replica);
@@ -347,7 +344,7 @@ final class Gangs {
     return group.handOverByNanos != Long.MAX_VALUE
         && group.handOverByNanos > now.nanos()
         && !held.first().broke
-        && !isLost(held, held.first(), true, now);
+        && !isLost(held, held.first(), now);
   }
 
   // ---- The next term
@@ -398,7 +395,7 @@ final class Gangs {
     }
     standbys.unprepare(job.id());
     forming.lead(taken);
-    state.outbox.notify(next, "regrouped", what, now);
+    state.outbox.notify(next, REGROUPED, what, now);
     return true;
   }
 

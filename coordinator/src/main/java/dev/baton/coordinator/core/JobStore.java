@@ -1,7 +1,6 @@
 package dev.baton.coordinator.core;
 
 import dev.baton.v1.MetricPoint;
-import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -72,7 +71,4 @@ public interface JobStore {
   List<ArtifactRecord> artifacts(String jobId);
 
   Optional<ArtifactRecord> artifact(String jobId, String name);
-
-  /** Jobs in one of these states without an artifact of this name: oldest first. */
-  List<String> withoutArtifact(Collection<JobState> states, String name, int limit);
 }

@@ -54,7 +54,7 @@ final class JobViews {
         dev.baton.v1.Attempt.newBuilder()
             .setNumber(Math.toIntExact(attempt.number()))
             .setTerm(attempt.lease().term())
-            .addAllWorkers(attempt.workers())
+            .addAllWorkers(attempt.lease().workerNames())
             .setStartedAtMs(attempt.startedAtMs())
             .setEndedAtMs(attempt.endedAtMs())
             .setEndReason(attempt.endReason())

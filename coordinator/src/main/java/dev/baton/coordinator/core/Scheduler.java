@@ -27,7 +27,6 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalLong;
 import java.util.Set;
 import java.util.random.RandomGenerator;
 import org.jspecify.annotations.Nullable;
@@ -189,11 +188,6 @@ public final class Scheduler {
     observe(now);
     leases.tick(now, held -> gangs.look(held, now));
     placement.place(now);
-  }
-
-  /** When the next timer is due, in {@link Now#nanos}. */
-  public OptionalLong nextTimer() {
-    return state.timers.next();
   }
 
   /** What is to be done now that the transaction is on disk, in order. */

@@ -64,8 +64,7 @@ final class Standbys {
     state.outbox.send(
         worker,
         CoordinatorMessage.newBuilder()
-            .setPrepare(
-                Prepare.newBuilder().setAssignment(assignment(job, job.term() + 1, stageOnly)))
+            .setPrepare(Prepare.newBuilder().setAssignment(assignment(job, stageOnly)))
             .build());
   }
 
@@ -75,10 +74,7 @@ final class Standbys {
     worker.told.put(job.id(), Worker.Preparation.JOIN);
     state.standbys.put(job.id(), worker.id);
     Assignment assignment =
-        assignment(job, job.term() + 1, false).toBuilder()
-            .setJoins(true)
-            .clearCheckpoints()
-            .build();
+        assignment(job, false).toBuilder().setJoins(true).clearCheckpoints().build();
     state.outbox.send(
         worker,
         CoordinatorMessage.newBuilder()
@@ -96,12 +92,11 @@ final class Standbys {
   }
 
   /** A job as a worker is told of it. */
-  Assignment assignment(Job job, long attempt, boolean stageOnly) {
+  Assignment assignment(Job job, boolean stageOnly) {
     Assignment.Builder assignment =
         Assignment.newBuilder()
             .setJobId(job.id())
             .setSpec(job.spec())
-            .setAttempt(Math.toIntExact(attempt))
             .setWorldSize(1)
             .setSpecDigest(job.submission().specDigest())
             .setStageOnly(stageOnly);

@@ -1,7 +1,6 @@
 package dev.baton.coordinator.core;
 
 import java.util.Comparator;
-import java.util.OptionalLong;
 import java.util.PriorityQueue;
 import org.jspecify.annotations.Nullable;
 
@@ -21,12 +20,6 @@ final class Timers {
   @Nullable Timer poll(long nowNanos) {
     Timer first = queue.peek();
     return first == null || first.nanos() > nowNanos ? null : queue.poll();
-  }
-
-  /** When the next one is due. */
-  OptionalLong next() {
-    Timer first = queue.peek();
-    return first == null ? OptionalLong.empty() : OptionalLong.of(first.nanos());
   }
 
   void clear() {

@@ -143,11 +143,6 @@ final class Worker {
     return mayTakeJobs() && usedSlots < slots;
   }
 
-  /** Whether there is room for a replica of the job now. */
-  boolean fits(Requirements needs) {
-    return hasFreeSlot() && room(needs, null) > 0;
-  }
-
   /**
    * How many replicas of a job there is room for now.
    *

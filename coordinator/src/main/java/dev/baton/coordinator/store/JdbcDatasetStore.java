@@ -32,14 +32,6 @@ final class JdbcDatasetStore implements DatasetStore {
   }
 
   @Override
-  public Optional<DatasetRecord> findByDigest(String digest) {
-    return sql.first(
-        "SELECT * FROM dataset WHERE digest = ? ORDER BY name LIMIT 1",
-        JdbcDatasetStore::read,
-        digest);
-  }
-
-  @Override
   public List<DatasetRecord> list() {
     return sql.list("SELECT * FROM dataset ORDER BY name", JdbcDatasetStore::read);
   }

@@ -20,10 +20,8 @@ import dev.baton.v1.Result;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.util.ArrayList;
-import java.util.Collection;
 import java.util.Comparator;
 import java.util.EnumMap;
-import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -256,7 +254,8 @@ final class JdbcJobStore implements JobStore {
 
   private static Object[] columns(Attempt attempt) {
     return new Object[] {
-      Lines.join(attempt.workers()),
+      // The column says no more than worker_name does; an older release reads it.
+      Lines.join(attempt.lease().workerNames()),
       attempt.startedAtMs(),
       attempt.endedAtMs(),
       attempt.endReason(),
@@ -282,7 +281,6 @@ final class JdbcJobStore implements JobStore {
             row.getString("lease_id"),
             row.getString("worker_id"),
             row.getString("worker_name")),
-        Lines.split(row.getString("workers")),
         row.getLong("started_at_ms"),
         row.getLong("ended_at_ms"),
         row.getString("end_reason"),
@@ -429,30 +427,5 @@ final class JdbcJobStore implements JobStore {
         JdbcJobStore::readArtifact,
         jobId,
         name);
-  }
-
-  @Override
-  public List<String> withoutArtifact(Collection<JobState> states, String name, int limit) {
-    var found = new ArrayList<Job>();
-    for (JobState state :
-        states.isEmpty() ? EnumSet.noneOf(JobState.class) : EnumSet.copyOf(states)) {
-      found.addAll(
-          sql.list(
-              SELECT
-                  + """
-                    WHERE state = ? AND NOT EXISTS (
-                      SELECT 1 FROM artifact WHERE artifact.job_id = job.id AND artifact.name = ?)
-                    ORDER BY seq LIMIT ?
-                    """,
-              JdbcJobStore::readJob,
-              state.name(),
-              name,
-              limit));
-    }
-    return found.stream()
-        .sorted(Comparator.comparingLong(job -> job.submission().seq()))
-        .limit(limit)
-        .map(Job::id)
-        .toList();
   }
 }

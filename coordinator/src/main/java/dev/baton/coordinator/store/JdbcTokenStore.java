@@ -5,7 +5,6 @@ import dev.baton.coordinator.core.TokenStore;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.util.List;
-import java.util.Optional;
 
 /** Tokens, in SQL. */
 final class JdbcTokenStore implements TokenStore {
@@ -24,11 +23,6 @@ final class JdbcTokenStore implements TokenStore {
         token.role().name(),
         token.createdAtMs(),
         token.expiresAtMs());
-  }
-
-  @Override
-  public Optional<Token> findBySha256(String sha256) {
-    return sql.first("SELECT * FROM token WHERE sha256 = ?", JdbcTokenStore::read, sha256);
   }
 
   @Override

@@ -212,7 +212,6 @@ abstract class StoreContract {
         new Attempt(
             "job-1",
             first.lease(),
-            List.of("w", "v"),
             10,
             15,
             "lease expired",
@@ -257,7 +256,6 @@ abstract class StoreContract {
     commitAndBegin();
     assertThat(jobs.find("job-1")).contains(running);
     assertThat(jobs.attempt("job-1", 1)).contains(attempt);
-    assertThat(attempt.workers()).containsExactly("b", "", "b");
   }
 
   @Test
@@ -320,23 +318,6 @@ abstract class StoreContract {
   }
 
   @Test
-  void findsJobsWithoutAnArtifact() {
-    for (long seq = 1; seq <= 4; seq++) {
-      jobs.insert(job(seq));
-    }
-    for (long seq : new long[] {1, 2, 4}) {
-      jobs.update(succeeded(job(seq), 0), job(seq).fence());
-    }
-    jobs.putArtifact(new ArtifactRecord("job-2", "train.log", 1, "a", "k", 1));
-    jobs.putArtifact(new ArtifactRecord("job-4", "metrics.csv", 1, "a", "k", 1));
-    assertThat(jobs.withoutArtifact(EnumSet.of(JobState.SUCCEEDED), "train.log", 10))
-        .containsExactly("job-1", "job-4");
-    assertThat(
-            jobs.withoutArtifact(EnumSet.of(JobState.SUCCEEDED, JobState.QUEUED), "train.log", 2))
-        .containsExactly("job-1", "job-3");
-  }
-
-  @Test
   void readsALogFromAnywhere() {
     jobs.insert(job(1));
     jobs.update(running(job(1), 4), job(1).fence());
@@ -374,8 +355,6 @@ abstract class StoreContract {
     stores.datasets().insert(record);
     stores.datasets().insert(empty);
     assertThat(stores.datasets().find("mnist")).contains(record);
-    assertThat(stores.datasets().findByDigest("d1")).contains(record);
-    assertThat(stores.datasets().findByDigest("d3")).isEmpty();
     assertThat(stores.datasets().list()).containsExactly(empty, record);
     stores.datasets().delete("mnist");
     assertThat(stores.datasets().find("mnist")).isEmpty();

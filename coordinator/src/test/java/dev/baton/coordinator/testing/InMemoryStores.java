@@ -20,13 +20,11 @@ import dev.baton.coordinator.core.UploadStore;
 import dev.baton.v1.MetricPoint;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.Collection;
 import java.util.Comparator;
 import java.util.Deque;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
@@ -293,17 +291,6 @@ public final class InMemoryStores implements Transactions {
     public Optional<ArtifactRecord> artifact(String jobId, String name) {
       return Optional.ofNullable(artifacts.getOrDefault(jobId, new TreeMap<>()).get(name));
     }
-
-    @Override
-    public List<String> withoutArtifact(Collection<JobState> states, String name, int limit) {
-      return bySeq.values().stream()
-          .filter(
-              id ->
-                  states.contains(Objects.requireNonNull(jobs.get(id)).state())
-                      && artifact(id, name).isEmpty())
-          .limit(limit)
-          .toList();
-    }
   }
 
   private final class Uploads implements UploadStore {
@@ -401,13 +388,6 @@ public final class InMemoryStores implements Transactions {
     @Override
     public Optional<DatasetRecord> find(String name) {
       return Optional.ofNullable(datasets.get(name));
-    }
-
-    @Override
-    public Optional<DatasetRecord> findByDigest(String digest) {
-      return datasets.values().stream()
-          .filter(d -> d.dataset().getDigest().equals(digest))
-          .findFirst();
     }
 
     @Override
