@@ -8,7 +8,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.Set;
-import java.util.random.RandomGenerator;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -38,21 +37,13 @@ final class Gangs {
   private final Standbys standbys;
   private final GangForming forming;
   private final GangProbes probes;
-  private final RandomGenerator random;
 
-  Gangs(
-      CoreState state,
-      Leases leases,
-      Standbys standbys,
-      GangForming forming,
-      GangProbes probes,
-      RandomGenerator random) {
+  Gangs(CoreState state, Leases leases, Standbys standbys, GangForming forming, GangProbes probes) {
     this.state = state;
     this.leases = leases;
     this.standbys = standbys;
     this.forming = forming;
     this.probes = probes;
-    this.random = random;
   }
 
   // ---- What is heard of a gang
@@ -312,10 +303,10 @@ final class Gangs {
   private void end(Running held, String reason, Now now) {
     JobEvent event =
         held.job.state() == JobState.PAUSING
-            ? new JobEvent.Released("paused; its worker fell silent")
+            ? new JobEvent.Released(Leases.PAUSED_SILENT)
             : new JobEvent.Lost(reason);
     Job next = JobTransitions.next(held.job, event, now);
-    leases.endLease(held, next, reason, AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED, -1, now);
+    leases.endLease(held, next, reason, now);
   }
 
   // ---- Handing over
@@ -372,14 +363,11 @@ final class Gangs {
     if (joiner != null) {
       members.add(new Lease.Member(joiner.id, joiner.name));
     }
-    Lease lease = new Lease(job.term() + 1, Ids.lease(random), members);
+    Lease lease = leases.next(job, members);
     Job next = JobTransitions.next(job, new JobEvent.Regrouped(lease), now);
-    state.write(next, job.fence());
     state.jobs.updateAttempt(
         held.attempt.ended(now.epochMs(), REGROUPED, AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED));
-    Attempt attempt = Attempt.granted(job.id(), lease, now.epochMs());
-    state.jobs.insertAttempt(attempt);
-    Running taken = new Running(next, attempt, leases.deadline(now), now);
+    Running taken = leases.found(next, job.fence(), now);
     carryOver(held, stay, taken, now);
     String what = what(held, stay, joiner, lease);
 

@@ -1,8 +1,10 @@
 package dev.baton.coordinator.core;
 
 import dev.baton.v1.AttemptOutcome;
+import java.util.List;
 import java.util.Objects;
 import java.util.function.Consumer;
+import java.util.random.RandomGenerator;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -12,8 +14,12 @@ import org.jspecify.annotations.Nullable;
 final class Leases {
   private static final long MILLI = 1_000_000;
 
+  /** Why a job that is being paused is paused without having been handed over. */
+  static final String PAUSED_SILENT = "paused; its worker fell silent";
+
   private final CoreState state;
   private final Standbys standbys;
+  private final RandomGenerator random;
   private final long leaseNanos;
   private final long graceNanos;
   private final long silenceNanos;
@@ -21,12 +27,31 @@ final class Leases {
   /** Nobody's lease ends before: the coordinator cannot know who was silent. */
   private long quietUntilNanos = Long.MIN_VALUE;
 
-  Leases(CoreState state, Standbys standbys, LeasePolicy policy) {
+  Leases(CoreState state, Standbys standbys, LeasePolicy policy, RandomGenerator random) {
     this.state = state;
     this.standbys = standbys;
+    this.random = random;
     this.leaseNanos = policy.lease().toNanos();
     this.graceNanos = policy.grace().toNanos();
     this.silenceNanos = policy.silence().toNanos();
+  }
+
+  /** A lease of the job's next term. */
+  Lease next(Job job, List<Lease.Member> members) {
+    return new Lease(job.term() + 1, Ids.lease(random), members);
+  }
+
+  /**
+   * Stores a job whose lease was just granted, and the attempt that this begins.
+   *
+   * @param fence of the job before
+   */
+  Running found(Job next, Fence fence, Now now) {
+    state.write(next, fence);
+    Attempt attempt =
+        Attempt.granted(next.id(), Objects.requireNonNull(next.lease()), now.epochMs());
+    state.jobs.insertAttempt(attempt);
+    return new Running(next, attempt, deadline(now), now);
   }
 
   /** When a lease ends that is granted or renewed now. */
@@ -194,15 +219,18 @@ final class Leases {
       }
     }
     if (held.job.state() == JobState.PAUSING) {
-      Job next =
-          JobTransitions.next(
-              held.job, new JobEvent.Released("paused; its worker fell silent"), now);
-      endLease(held, next, held.endReason(), AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED, -1, now);
+      Job next = JobTransitions.next(held.job, new JobEvent.Released(PAUSED_SILENT), now);
+      endLease(held, next, held.endReason(), now);
       return;
     }
     held.available = true;
     state.waiting.add(held.waiting(), now.nanos());
     state.outbox.notify(held.job, "message", "worker " + held.lease().on() + " is silent", now);
+  }
+
+  /** Ends a lease of which no worker told the end, together with its attempt. */
+  void endLease(Running held, Job next, String reason, Now now) {
+    endLease(held, next, reason, AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED, -1, now);
   }
 
   /**

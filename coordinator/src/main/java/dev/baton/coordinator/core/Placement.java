@@ -11,7 +11,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.PriorityQueue;
 import java.util.function.BiPredicate;
-import java.util.random.RandomGenerator;
 import org.jspecify.annotations.Nullable;
 
 /** Which waiting job goes to which worker, and the grant of its lease. */
@@ -25,7 +24,6 @@ final class Placement {
   private final GangForming forming;
   private final GangGrowth growth;
   private final Reach reach;
-  private final RandomGenerator random;
   private long placeNotBeforeNanos = Long.MIN_VALUE;
   private long growAtNanos = Long.MIN_VALUE;
   private @Nullable Reservation reservation;
@@ -39,15 +37,13 @@ final class Placement {
       Standbys standbys,
       GangForming forming,
       GangGrowth growth,
-      Reach reach,
-      RandomGenerator random) {
+      Reach reach) {
     this.state = state;
     this.leases = leases;
     this.standbys = standbys;
     this.forming = forming;
     this.growth = growth;
     this.reach = reach;
-    this.random = random;
   }
 
   /** Grants nothing for a second, so that a full disk does not turn into a storm of reloads. */
@@ -293,7 +289,7 @@ final class Placement {
       String reason = held.endReason();
       free = JobTransitions.next(job, new JobEvent.Lost(reason), now);
       if (free.state().ended()) {
-        leases.endLease(held, free, reason, AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED, -1, now);
+        leases.endLease(held, free, reason, now);
         return;
       }
       state.jobs.updateAttempt(
@@ -307,14 +303,11 @@ final class Placement {
     state.waiting.remove(job.id());
     List<Lease.Member> members =
         ranks.stream().map(worker -> new Lease.Member(worker.id, worker.name)).toList();
-    Lease lease = new Lease(job.term() + 1, Ids.lease(random), members);
+    Lease lease = leases.next(job, members);
     Job granted =
         JobTransitions.next(
             free, new JobEvent.Granted(lease, waits.needs().kindOn(ranks.get(0).machine)), now);
-    state.write(granted, fence);
-    Attempt attempt = Attempt.granted(job.id(), lease, now.epochMs());
-    state.jobs.insertAttempt(attempt);
-    Running taken = new Running(granted, attempt, leases.deadline(now), now);
+    Running taken = leases.found(granted, fence, now);
     if (ranks.stream().anyMatch(worker -> worker.id.equals(state.standbys.get(job.id())))) {
       state.standbys.remove(job.id());
     }

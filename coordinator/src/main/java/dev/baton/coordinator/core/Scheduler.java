@@ -3,7 +3,6 @@ package dev.baton.coordinator.core;
 import static dev.baton.coordinator.core.CoordinatorException.invalid;
 
 import dev.baton.v1.AppendLogRequest;
-import dev.baton.v1.AttemptOutcome;
 import dev.baton.v1.BeginAttemptRequest;
 import dev.baton.v1.CommitCheckpointRequest;
 import dev.baton.v1.CreateDownloadRequest;
@@ -83,12 +82,12 @@ public final class Scheduler {
     this.random = random;
     this.specs = new JobSpecs(name -> stores.datasets().find(name).map(DatasetRecord::dataset));
     this.standbys = new Standbys(state);
-    this.leases = new Leases(state, standbys, policy);
+    this.leases = new Leases(state, standbys, policy, random);
     this.reach = new Reach(state.outbox, random);
     GangForming forming = new GangForming(state, leases, standbys);
-    this.gangs = new Gangs(state, leases, standbys, forming, new GangProbes(state, reach), random);
+    this.gangs = new Gangs(state, leases, standbys, forming, new GangProbes(state, reach));
     GangGrowth growth = new GangGrowth(state, standbys, reach, gangs);
-    this.placement = new Placement(state, leases, standbys, forming, growth, reach, random);
+    this.placement = new Placement(state, leases, standbys, forming, growth, reach);
     this.sessions =
         new Sessions(state, leases, standbys, gangs, forming, growth, reach, placement, policy);
     this.uploads = new Uploads(state);
@@ -300,8 +299,7 @@ public final class Scheduler {
       if (next.state() == JobState.PAUSING && held.available) {
         // Its lease has ended, and nobody is there to hand it over.
         Job paused = JobTransitions.next(next, new JobEvent.Released("paused"), now);
-        leases.endLease(
-            held, paused, held.endReason(), AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED, -1, now);
+        leases.endLease(held, paused, held.endReason(), now);
       } else {
         state.write(next, job.fence());
         held.job = next;
@@ -317,8 +315,7 @@ public final class Scheduler {
       if (held.group == null) {
         state.order(held, held.first(), OrderKind.ORDER_KIND_CANCEL, next.reason());
       }
-      leases.endLease(
-          held, next, next.reason(), AttemptOutcome.ATTEMPT_OUTCOME_UNSPECIFIED, -1, now);
+      leases.endLease(held, next, next.reason(), now);
     }
     placement.place(now);
   }
