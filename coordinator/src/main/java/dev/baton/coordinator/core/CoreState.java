@@ -22,6 +22,7 @@ import org.jspecify.annotations.Nullable;
  */
 final class CoreState {
   final Stores stores;
+  final LeasePolicy policy;
   final JobStore jobs;
   final Outbox outbox = new Outbox();
   final Fleet fleet;
@@ -51,6 +52,7 @@ final class CoreState {
 
   CoreState(Stores stores, LeasePolicy policy) {
     this.stores = stores;
+    this.policy = policy;
     this.jobs = stores.jobs();
     this.fleet = new Fleet(policy.silence().toNanos());
   }
@@ -59,14 +61,8 @@ final class CoreState {
 
   /** The lease that a worker names, if its term is the job's current one. */
   @Nullable Running current(LeaseRef ref, String workerId) {
-    Running held = running.get(ref.getJobId());
-    return held != null
-            && held.lease().term() == ref.getTerm()
-            && held.lease().leaseId().equals(ref.getLeaseId())
-            && ref.getRank() >= 0
-            && ref.getRank() < held.replicas.size()
-            && held.replicas.get(ref.getRank()).workerId().equals(workerId)
-            && !held.replicas.get(ref.getRank()).gaveUp
+    @Nullable Running held = held(ref);
+    return held != null && held.replicas.get(ref.getRank()).workerId().equals(workerId)
         ? held
         : null;
   }
@@ -76,16 +72,24 @@ final class CoreState {
    * nobody has taken the next.
    */
   Running live(LeaseRef ref) {
-    Running held = running.get(ref.getJobId());
-    if (held == null
-        || held.lease().term() != ref.getTerm()
-        || !held.lease().leaseId().equals(ref.getLeaseId())
-        || ref.getRank() < 0
-        || ref.getRank() >= held.replicas.size()
-        || held.replicas.get(ref.getRank()).gaveUp) {
+    @Nullable Running held = held(ref);
+    if (held == null) {
       throw aborted("job " + ref.getJobId() + ": term " + ref.getTerm() + " is over");
     }
     return held;
+  }
+
+  /** The job under a lease, where that is the current one and has this replica still. */
+  private @Nullable Running held(LeaseRef ref) {
+    Running held = running.get(ref.getJobId());
+    return held != null
+            && held.lease().term() == ref.getTerm()
+            && held.lease().leaseId().equals(ref.getLeaseId())
+            && ref.getRank() >= 0
+            && ref.getRank() < held.replicas.size()
+            && !held.replicas.get(ref.getRank()).gaveUp
+        ? held
+        : null;
   }
 
   /**

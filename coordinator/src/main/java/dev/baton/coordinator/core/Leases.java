@@ -27,13 +27,13 @@ final class Leases {
   /** Nobody's lease ends before: the coordinator cannot know who was silent. */
   private long quietUntilNanos = Long.MIN_VALUE;
 
-  Leases(CoreState state, Standbys standbys, LeasePolicy policy, RandomGenerator random) {
+  Leases(CoreState state, Standbys standbys, RandomGenerator random) {
     this.state = state;
     this.standbys = standbys;
     this.random = random;
-    this.leaseNanos = policy.lease().toNanos();
-    this.graceNanos = policy.grace().toNanos();
-    this.silenceNanos = policy.silence().toNanos();
+    this.leaseNanos = state.policy.lease().toNanos();
+    this.graceNanos = state.policy.grace().toNanos();
+    this.silenceNanos = state.policy.silence().toNanos();
   }
 
   /** A lease of the job's next term. */

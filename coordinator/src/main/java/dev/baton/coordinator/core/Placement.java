@@ -101,9 +101,9 @@ final class Placement {
 
   // ---- Gangs
 
-  /** Room that is kept for a gang; null: none. */
-  @Nullable Reservation reservation() {
-    return reservation;
+  /** A worker says that it is ready for a job that it was told to join. */
+  void joinerReady(String jobId, Worker worker, Now now) {
+    growth.joinerReady(jobId, worker, reservation, now);
   }
 
   /** Room that a job must leave alone: what is kept for one before it in the queue. */

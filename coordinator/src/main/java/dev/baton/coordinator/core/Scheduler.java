@@ -82,14 +82,13 @@ public final class Scheduler {
     this.random = random;
     this.specs = new JobSpecs(name -> stores.datasets().find(name).map(DatasetRecord::dataset));
     this.standbys = new Standbys(state);
-    this.leases = new Leases(state, standbys, policy, random);
+    this.leases = new Leases(state, standbys, random);
     this.reach = new Reach(state.outbox, random);
     GangForming forming = new GangForming(state, leases, standbys);
     this.gangs = new Gangs(state, leases, standbys, forming, new GangProbes(state, reach));
     GangGrowth growth = new GangGrowth(state, standbys, reach, gangs);
     this.placement = new Placement(state, leases, standbys, forming, growth, reach);
-    this.sessions =
-        new Sessions(state, leases, standbys, gangs, forming, growth, reach, placement, policy);
+    this.sessions = new Sessions(state, leases, standbys, gangs, forming, reach, placement);
     this.uploads = new Uploads(state);
     this.attempts = new AttemptWrites(state, leases, gangs, forming, uploads);
     this.datasets = new DatasetWrites(state, uploads);

@@ -37,10 +37,8 @@ final class Sessions {
   private final Standbys standbys;
   private final Gangs gangs;
   private final GangForming forming;
-  private final GangGrowth growth;
   private final Reach reach;
   private final Placement placement;
-  private final LeasePolicy policy;
 
   Sessions(
       CoreState state,
@@ -48,19 +46,15 @@ final class Sessions {
       Standbys standbys,
       Gangs gangs,
       GangForming forming,
-      GangGrowth growth,
       Reach reach,
-      Placement placement,
-      LeasePolicy policy) {
+      Placement placement) {
     this.state = state;
     this.leases = leases;
     this.standbys = standbys;
     this.gangs = gangs;
     this.forming = forming;
-    this.growth = growth;
     this.reach = reach;
     this.placement = placement;
-    this.policy = policy;
   }
 
   /** As {@link Scheduler#openSession}. */
@@ -97,8 +91,8 @@ final class Sessions {
     worker.greet(hello, now);
     Welcome.Builder welcome =
         Welcome.newBuilder()
-            .setHeartbeatIntervalMs(policy.heartbeat().toMillis())
-            .setLeaseMs(policy.lease().toMillis());
+            .setHeartbeatIntervalMs(state.policy.heartbeat().toMillis())
+            .setLeaseMs(state.policy.lease().toMillis());
     // Those that missed an offer keep their order: rank 0 may have the job's end to tell.
     List<LeaseRef> inOrder =
         hello.getLeasesList().stream().sorted(Comparator.comparingInt(LeaseRef::getRank)).toList();
@@ -206,7 +200,7 @@ final class Sessions {
     state.outbox.send(worker, CoordinatorMessage.newBuilder().setHeartbeatReply(reply).build());
     for (String jobId : heartbeat.getPreparedJobsList()) {
       if (worker.told.get(jobId) == Worker.Preparation.JOIN) {
-        growth.joinerReady(jobId, worker, placement.reservation(), now);
+        placement.joinerReady(jobId, worker, now);
       }
     }
     if (wasSilent) {
