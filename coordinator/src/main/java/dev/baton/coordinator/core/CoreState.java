@@ -35,6 +35,9 @@ final class CoreState {
   /** Those of them that may have more than one replica, by id. */
   final Set<String> gangs = new LinkedHashSet<>();
 
+  /** The largest {@link Submission#seq} there is. */
+  long lastSeq;
+
   /** Something may let one of them grow. */
   boolean growthDue;
 

@@ -1,7 +1,5 @@
 package dev.baton.coordinator.core;
 
-import static dev.baton.coordinator.core.CoordinatorException.invalid;
-
 import dev.baton.v1.AppendLogRequest;
 import dev.baton.v1.BeginAttemptRequest;
 import dev.baton.v1.CommitCheckpointRequest;
@@ -16,7 +14,6 @@ import dev.baton.v1.Heartbeat;
 import dev.baton.v1.Hello;
 import dev.baton.v1.JobSpec;
 import dev.baton.v1.LeaseRef;
-import dev.baton.v1.OrderKind;
 import dev.baton.v1.ProbeResult;
 import dev.baton.v1.ProgressReport;
 import dev.baton.v1.UploadContent;
@@ -25,7 +22,6 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Set;
 import java.util.random.RandomGenerator;
 import org.jspecify.annotations.Nullable;
@@ -43,9 +39,11 @@ import org.jspecify.annotations.Nullable;
  * term, lease id). Deadlines only decide when somebody else may take the next term.
  *
  * <p>This is the core's face: it looks at the clock, has one of the parts do the work, and places
- * what can be placed then. The parts share a {@link CoreState}: {@link Leases}, {@link Placement},
- * {@link Standbys}, {@link Sessions}, {@link AttemptWrites}, {@link Uploads}, {@link
- * DatasetWrites}, {@link JobQueries}.
+ * what can be placed then. The parts share a {@link CoreState}. What clients ask for is done by
+ * {@link JobWrites}, {@link DatasetWrites} and {@link JobQueries}; what workers do by {@link
+ * Sessions}, {@link AttemptWrites} and {@link Uploads}; what follows from that by {@link Leases},
+ * {@link Placement} and {@link Standbys}, and for jobs of several replicas by {@link Gangs}, {@link
+ * GangForming}, {@link GangProbes}, {@link GangGrowth} and {@link Reach}.
  */
 public final class Scheduler {
 
@@ -61,33 +59,29 @@ public final class Scheduler {
   private static final long LATE_NANOS = 1_000 * MILLI;
 
   private final CoreState state;
-  private final RandomGenerator random;
-  private final JobSpecs specs;
-  private final Standbys standbys;
   private final Leases leases;
   private final Reach reach;
   private final Gangs gangs;
   private final Placement placement;
+  private final JobWrites jobs;
   private final Sessions sessions;
   private final Uploads uploads;
   private final AttemptWrites attempts;
   private final DatasetWrites datasets;
   private final JobQueries queries;
 
-  private long lastSeq;
   private @Nullable Now last;
 
   public Scheduler(Stores stores, LeasePolicy policy, RandomGenerator random) {
     this.state = new CoreState(stores, policy);
-    this.random = random;
-    this.specs = new JobSpecs(name -> stores.datasets().find(name).map(DatasetRecord::dataset));
-    this.standbys = new Standbys(state);
+    Standbys standbys = new Standbys(state);
     this.leases = new Leases(state, standbys, random);
     this.reach = new Reach(state.outbox, random);
     GangForming forming = new GangForming(state, leases, standbys);
     this.gangs = new Gangs(state, leases, standbys, forming, new GangProbes(state, reach));
     GangGrowth growth = new GangGrowth(state, standbys, reach, gangs);
     this.placement = new Placement(state, leases, standbys, forming, growth, reach);
+    this.jobs = new JobWrites(state, leases, standbys, gangs, random);
     this.sessions = new Sessions(state, leases, standbys, gangs, forming, reach, placement);
     this.uploads = new Uploads(state);
     this.attempts = new AttemptWrites(state, leases, gangs, forming, uploads);
@@ -137,7 +131,7 @@ public final class Scheduler {
       worker.dropAll();
       worker.told.clear();
     }
-    lastSeq = state.jobs.lastSeq();
+    state.lastSeq = state.jobs.lastSeq();
     List<Job> leased = new ArrayList<>();
     state.jobs.forEachUnfinished(
         job -> {
@@ -234,89 +228,24 @@ public final class Scheduler {
    */
   public String submit(String requestId, JobSpec spec, Now now) {
     observe(now);
-    if (requestId.isEmpty() || requestId.length() > 100) {
-      throw invalid("request_id: it must be a random UUID");
-    }
-    JobSpec complete;
-    try {
-      complete = specs.complete(spec);
-    } catch (CoordinatorException e) {
-      // What was accepted once stays accepted, whatever became of its data since.
-      Optional<Job> first = state.jobs.findByRequest(requestId);
-      if (first.isPresent()) {
-        return first.get().id();
-      }
-      throw e;
-    }
-    Job job =
-        Job.submitted(
-            Ids.job(random),
-            new Submission(
-                lastSeq + 1, requestId, complete, JobSpecs.digest(complete), now.epochMs()));
-    if (!state.jobs.insert(job)) {
-      return state.jobs.findByRequest(requestId).orElseThrow().id();
-    }
-    lastSeq++;
-    state.countDatasets(job, 1);
-    leases.enqueue(job, "", now);
-    state.outbox.notify(job, "state", "submitted", now);
+    String id = jobs.submit(requestId, spec, now);
     placement.place(now);
-    return job.id();
+    return id;
   }
 
   /** Ends a job. */
   public void cancel(String jobId, Now now) {
-    change(jobId, new JobEvent.Cancel(), now);
+    command(now, () -> jobs.change(jobId, new JobEvent.Cancel(), now));
   }
 
   /** Has a job handed back, and keeps it from being leased. */
   public void pause(String jobId, Now now) {
-    change(jobId, new JobEvent.Pause(), now);
+    command(now, () -> jobs.change(jobId, new JobEvent.Pause(), now));
   }
 
   /** Queues a paused job again. */
   public void resume(String jobId, Now now) {
-    change(jobId, new JobEvent.Resume(), now);
-  }
-
-  private void change(String jobId, JobEvent event, Now now) {
-    observe(now);
-    Running held = state.running.get(jobId);
-    Job job = held != null ? held.job : state.find(jobId);
-    Job next = JobTransitions.next(job, event, now);
-    if (next.equals(job)) {
-      return;
-    }
-    if (held == null) {
-      state.write(next, job.fence());
-      state.waiting.remove(jobId);
-      if (next.state() == JobState.QUEUED) {
-        leases.enqueue(next, "", now);
-      }
-      leases.settle(next, now);
-    } else if (next.state().leased()) {
-      if (next.state() == JobState.PAUSING && held.available) {
-        // Its lease has ended, and nobody is there to hand it over.
-        Job paused = JobTransitions.next(next, new JobEvent.Released("paused"), now);
-        leases.endLease(held, paused, held.endReason(), now);
-      } else {
-        state.write(next, job.fence());
-        held.job = next;
-        if (next.state() == JobState.PAUSING) {
-          standbys.unprepare(jobId);
-          gangs.handsOver(held, now);
-          state.order(held, held.first(), OrderKind.ORDER_KIND_HAND_OVER, "paused");
-        }
-        state.outbox.notify(
-            next, "message", next.reason().isEmpty() ? "resumed" : next.reason(), now);
-      }
-    } else {
-      if (held.group == null) {
-        state.order(held, held.first(), OrderKind.ORDER_KIND_CANCEL, next.reason());
-      }
-      leases.endLease(held, next, next.reason(), now);
-    }
-    placement.place(now);
+    command(now, () -> jobs.change(jobId, new JobEvent.Resume(), now));
   }
 
   /** A job as its user sees it, whole. */
