@@ -101,7 +101,8 @@ public final class Coordinator implements AutoCloseable {
       loop.load();
       ObjectStore objects = join(startingObjects);
       reports = new Reports(loop, database.stores(), readers, objects, blocking);
-      var housekeeper = open(new Housekeeper(loop, database.stores(), readers, objects, clock));
+      var housekeeper =
+          open(new Housekeeper(loop, database.stores(), readers, objects, database.id(), clock));
 
       var urlHost = new UrlHost(config.advertise(), config.grpc().host());
       var published = new CompletableFuture<Published>();

@@ -6,6 +6,7 @@ import dev.baton.coordinator.config.ConfigException;
 import dev.baton.coordinator.config.CoordinatorConfig;
 import dev.baton.coordinator.config.DataDir;
 import dev.baton.coordinator.config.ForeignStore;
+import dev.baton.coordinator.core.ObjectKeys;
 import dev.baton.coordinator.core.ObjectStoreException;
 import dev.baton.coordinator.core.StoreException;
 import dev.baton.coordinator.objectstore.ForeignS3;
@@ -30,7 +31,6 @@ import java.time.Duration;
 import java.time.Instant;
 import java.time.InstantSource;
 import java.util.Optional;
-import java.util.UUID;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -102,11 +102,11 @@ final class Doctor implements Callable<Integer> {
       MachineChecks.secret(diagnosis, dir.resolve(secret));
     }
     Optional<String> holder = holder(dir);
-    database(dir.resolve("coordinator.db"));
+    Optional<String> database = database(dir.resolve("coordinator.db"));
     port("--listen", config.grpc(), holder);
     port("--http", config.http(), holder);
     if (config.file().objects().isPresent()) {
-      foreignStore(config.file().objects().get());
+      foreignStore(config.file().objects().get(), database);
     } else {
       port("--objects", config.objects(), holder);
       MachineChecks.writable(diagnosis, "objects", dir.resolve("objects"));
@@ -133,10 +133,11 @@ final class Doctor implements Callable<Integer> {
     }
   }
 
-  private void database(Path file) {
+  /** The database's id, where it can be known. */
+  private Optional<String> database(Path file) {
     if (!Files.exists(file)) {
       diagnosis.ok("database", "none yet; the first start makes it");
-      return;
+      return Optional.empty();
     }
     try {
       DatabaseCheck.Report report = DatabaseCheck.check(file);
@@ -149,6 +150,7 @@ final class Doctor implements Callable<Integer> {
               + MachineChecks.bytes(Files.size(file))
               + ", schema "
               + report.version());
+      return report.id();
     } catch (NewerDatabaseException e) {
       diagnosis.fail("database", file + ": " + e.getMessage());
     } catch (StoreException | IOException e) {
@@ -159,6 +161,7 @@ final class Doctor implements Callable<Integer> {
               + e.getMessage()
               + "; stop the coordinator and restore the folder from a backup");
     }
+    return Optional.empty();
   }
 
   private void port(String option, HostPort address, Optional<String> holder) {
@@ -197,8 +200,9 @@ final class Doctor implements Callable<Integer> {
     }
   }
 
-  private void foreignStore(ForeignStore store) {
-    String key = "probe/" + UUID.randomUUID();
+  private void foreignStore(ForeignStore store, Optional<String> database) {
+    // As a coordinator's own: should it stay behind, the sweep finds it.
+    String key = ObjectKeys.forDataset();
     try (ForeignS3 objects =
         ForeignS3.open(
             new S3Settings(
@@ -211,7 +215,16 @@ final class Doctor implements Callable<Integer> {
       objects.put(key, "baton doctor".getBytes(StandardCharsets.US_ASCII));
       boolean found = objects.stat(key).isPresent();
       objects.delete(key);
-      if (found) {
+      Optional<String> owner = objects.owner();
+      if (owner.isPresent() && !owner.equals(database)) {
+        diagnosis.warn(
+            "objects",
+            store
+                + " belongs to another coordinator's database, "
+                + owner.get()
+                + "; this one sweeps nothing there: choose a bucket of its own, or remove"
+                + " baton/owner where the other is gone for good");
+      } else if (found) {
         diagnosis.ok("objects", store + " can be written to, read and cleaned");
       } else {
         diagnosis.fail("objects", store + " does not find what it has just stored");

@@ -5,6 +5,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.baton.coordinator.config.Encryption;
+import dev.baton.coordinator.objectstore.EmbeddedS3;
+import dev.baton.coordinator.store.SqliteDatabase;
 import dev.baton.doctor.CoordinatorChecks;
 import dev.baton.doctor.Diagnosis;
 import dev.baton.doctor.HttpProbe;
@@ -25,6 +27,7 @@ import java.net.ServerSocket;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.time.InstantSource;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -161,6 +164,32 @@ final class DoctorTest {
         "objects: {endpoint: 'http://127.0.0.1:1', bucket: baton, access_key: a, secret_key: b}");
     assertThat(doctor(temp, "--config", temp.resolve("c.yaml").toString()).findings())
         .containsExactly("FAIL objects");
+  }
+
+  @Test
+  void aBucketThatIsAnotherDatabases() throws Exception {
+    Path data = data();
+    Path theirs = Files.createDirectory(temp.resolve("theirs"));
+    HostPort any = new HostPort("127.0.0.1", 0);
+    try (EmbeddedS3 store =
+        EmbeddedS3.start(theirs, any, Optional.empty(), InstantSource.system())) {
+      List<String> keys = Files.readAllLines(theirs.resolve("objects.key"));
+      Path config =
+          Files.writeString(
+              temp.resolve("c.yaml"),
+              "objects: {endpoint: 'http://127.0.0.1:%d', bucket: baton, access_key: %s, secret_key: %s}"
+                  .formatted(store.port(), keys.get(0), keys.get(1)));
+      assertThat(doctor(data, "--config", config.toString()).findings()).isEmpty();
+      try (var database = SqliteDatabase.openForReading(data.resolve("coordinator.db"))) {
+        store.claim(database.id());
+      }
+      assertThat(doctor(data, "--config", config.toString()).findings()).isEmpty();
+      store.delete("baton/owner");
+      store.claim("another");
+      Outcome outcome = doctor(data, "--config", config.toString());
+      assertThat(outcome.findings()).containsExactly("warn objects");
+      assertThat(outcome.out()).contains("belongs to another coordinator's database, another");
+    }
   }
 
   // What clients and workers check

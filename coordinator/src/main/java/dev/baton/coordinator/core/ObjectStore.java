@@ -70,8 +70,17 @@ public interface ObjectStore extends AutoCloseable {
   void delete(String key) throws ObjectStoreException;
 
   /**
-   * Removes what was left over: objects last written before {@code before} that pass {@code
-   * unreferenced}, and multipart uploads begun before then.
+   * Marks the store as this database's, unless it is another's already.
+   *
+   * @param database a database's random id
+   * @return the id of the database whose store this is
+   */
+  String claim(String database) throws ObjectStoreException;
+
+  /**
+   * Removes what was left over: objects last written before {@code before}, and multipart uploads
+   * begun before then, whose keys are of our own form ({@link ObjectKeys#isOne}) and pass {@code
+   * unreferenced}. One that cannot be removed is logged, and the others go.
    *
    * @return the number of objects and uploads removed
    */

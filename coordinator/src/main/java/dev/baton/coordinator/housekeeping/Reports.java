@@ -117,13 +117,9 @@ public final class Reports {
     }
   }
 
+  // Not of the form that the sweep takes: uploads know nothing of reports.
   private static String reportKey(String jobId, String name) {
     return ObjectKeys.jobPrefix(jobId) + "reports/" + name;
-  }
-
-  /** Whether an object is a report: uploads know nothing of it. */
-  static boolean isReport(String key) {
-    return key.matches("jobs/[^/]+/reports/[^/]+");
   }
 
   private CompletableFuture<Void> store(List<ArtifactRecord> made) {

@@ -24,12 +24,15 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.security.SecureRandom;
 import java.time.Instant;
 import java.time.InstantSource;
+import java.util.HashSet;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.TimeoutException;
 import java.util.function.Consumer;
 import java.util.function.Predicate;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.gaul.s3proxy.AccessGrant;
 import org.gaul.s3proxy.S3Proxy;
@@ -62,6 +65,10 @@ public final class EmbeddedS3 extends S3ObjectStore {
   private static final long RESERVED_BYTES = 64L << 20;
   // How the names of the server's own files begin (parts, and notes on uploads)...
   private static final Pattern SERVERS_OWN = Pattern.compile("\\.(mpus|s3proxy)-.*");
+  // A part: the upload's name, the object's key, the number of the part...
+  private static final Pattern PART = Pattern.compile("\\.mpus-(.{36})-(.+)-[^-]+");
+  // ... and a note on an upload, with its name.
+  private static final Pattern NOTE = Pattern.compile("\\.s3proxy-mpu-stub-(.{36})");
   // ... and how files end that it is about to rename.
   private static final Pattern UNFINISHED =
       Pattern.compile(".+-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}");
@@ -316,6 +323,7 @@ public final class EmbeddedS3 extends S3ObjectStore {
   /** As promised; and what a crash left half written before this start goes whatever its age. */
   @Override
   public int sweep(Instant before, Predicate<String> unreferenced) throws ObjectStoreException {
+    Set<String> open = openUploads(unreferenced);
     int[] removed = {0};
     forEachFile(
         (path, attributes) -> {
@@ -323,13 +331,51 @@ public final class EmbeddedS3 extends S3ObjectStore {
               !folder.equals(path.getParent())
                   && UNFINISHED.matcher(path.getFileName().toString()).matches();
           Instant modified = attributes.lastModifiedTime().toInstant();
-          if ((unfinished && modified.isBefore(startedAt))
-              || (isServersOwn(path) && modified.isBefore(before))) {
-            remove(path);
+          if (((unfinished && modified.isBefore(startedAt))
+                  || (isServersOwn(path)
+                      && modified.isBefore(before)
+                      && !open.contains(uploadOf(path))))
+              && removes(path)) {
             removed[0]++;
           }
         });
     return removed[0] + super.sweep(before, unreferenced);
+  }
+
+  /** The uploads that the database knows: they may take more than a day. */
+  private Set<String> openUploads(Predicate<String> unreferenced) throws ObjectStoreException {
+    Set<String> open = new HashSet<>();
+    forEachFile(
+        (path, attributes) -> {
+          Matcher part = PART.matcher(folder.relativize(path).toString());
+          if (part.matches() && !unreferenced.test(part.group(2))) {
+            open.add(part.group(1));
+          }
+        });
+    return open;
+  }
+
+  /** The upload that one of the server's own files belongs to; empty where it names none. */
+  private String uploadOf(Path path) {
+    String name = folder.relativize(path).toString();
+    for (Pattern form : List.of(PART, NOTE)) {
+      Matcher matcher = form.matcher(name);
+      if (matcher.matches()) {
+        return matcher.group(1);
+      }
+    }
+    return "";
+  }
+
+  // One that stays must not keep the others.
+  private boolean removes(Path path) {
+    try {
+      remove(path);
+      return true;
+    } catch (IOException e) {
+      log.warn("left over and not removed: {}", path, e);
+      return false;
+    }
   }
 
   private void remove(Path path) throws IOException {
@@ -346,7 +392,7 @@ public final class EmbeddedS3 extends S3ObjectStore {
   // The server names no time at which an upload began, and takes parts of uploads that are over.
   // So uploads are swept as the files that they are.
   @Override
-  int abortUploadsBegunBefore(Instant before) {
+  int abortUploadsBegunBefore(Instant before, Predicate<String> unreferenced) {
     return 0;
   }
 

@@ -1,5 +1,6 @@
 package dev.baton.coordinator.objectstore;
 
+import dev.baton.coordinator.core.ObjectKeys;
 import dev.baton.coordinator.core.ObjectStore;
 import dev.baton.coordinator.core.ObjectStoreException;
 import dev.baton.coordinator.core.ObjectStoreException.Kind;
@@ -29,6 +30,7 @@ import io.minio.messages.ListMultipartUploadsResult;
 import io.minio.messages.Part;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.time.Instant;
 import java.time.InstantSource;
@@ -45,6 +47,8 @@ import java.util.function.Predicate;
 import okhttp3.OkHttpClient;
 import okhttp3.Protocol;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * What both stores share: the S3 calls themselves, over the minio client, and the rules of an
@@ -54,6 +58,12 @@ import org.jspecify.annotations.Nullable;
  * goes only where nothing lies yet (If-None-Match). So one URL can bring in one content, once.
  */
 abstract sealed class S3ObjectStore implements ObjectStore permits EmbeddedS3, ForeignS3 {
+  private static final Logger log = LoggerFactory.getLogger(S3ObjectStore.class);
+
+  /** Holds the id of the database whose coordinator may sweep. */
+  static final String OWNER = "baton/owner";
+
+  private static final int MAX_OWNER_BYTES = 256;
   private static final Duration URL_VALIDITY = Duration.ofMinutes(15);
   private static final Duration CONNECT_TIMEOUT = Duration.ofSeconds(10);
   // Completing a large upload may copy it.
@@ -120,11 +130,21 @@ abstract sealed class S3ObjectStore implements ObjectStore permits EmbeddedS3, F
   /** Makes what lies under a key survive a power cut, where that is ours to do. */
   abstract void sync(String key) throws ObjectStoreException;
 
-  /** Lists every object. */
+  /** Lists every object that may be ours. */
   void forEachObject(Consumer<Stat> consumer) throws ObjectStoreException {
+    for (String prefix : ObjectKeys.prefixes()) {
+      forEachObject(prefix, consumer);
+    }
+  }
+
+  private void forEachObject(String prefix, Consumer<Stat> consumer) throws ObjectStoreException {
     Iterable<Result<Item>> items =
         client.listObjects(
-            ListObjectsArgs.builder().bucket(settings.bucket()).recursive(true).build());
+            ListObjectsArgs.builder()
+                .bucket(settings.bucket())
+                .prefix(prefix)
+                .recursive(true)
+                .build());
     for (Result<Item> result : items) {
       try {
         Item item = result.get();
@@ -278,18 +298,21 @@ abstract sealed class S3ObjectStore implements ObjectStore permits EmbeddedS3, F
 
   /** As {@link #holds}, by reading it over the network. */
   final boolean readBack(String key, UploadContent content) throws ObjectStoreException {
-    try (InputStream bytes =
-        call(
-            "reading " + key,
-            () ->
-                client.getObject(
-                    GetObjectArgs.builder().bucket(settings.bucket()).object(key).build()))) {
+    try (InputStream bytes = read(key)) {
       return Checksums.match(content, bytes);
     } catch (ObjectStoreException e) {
       throw e;
     } catch (IOException e) {
       throw translate("reading " + key, e);
     }
+  }
+
+  private InputStream read(String key) throws ObjectStoreException {
+    return call(
+        "reading " + key,
+        () ->
+            client.getObject(
+                GetObjectArgs.builder().bucket(settings.bucket()).object(key).build()));
   }
 
   @Override
@@ -350,6 +373,48 @@ abstract sealed class S3ObjectStore implements ObjectStore permits EmbeddedS3, F
   }
 
   @Override
+  public final String claim(String database) throws ObjectStoreException {
+    Optional<String> owner = owner();
+    if (owner.isPresent()) {
+      return owner.get();
+    }
+    byte[] bytes = database.getBytes(StandardCharsets.US_ASCII);
+    try {
+      call(
+          "writing " + OWNER,
+          () ->
+              client.putObject(
+                  PutObjectAPIArgs.builder()
+                      .bucket(settings.bucket())
+                      .object(OWNER)
+                      .extraHeaders(Map.of("If-None-Match", "*"))
+                      .data(bytes, bytes.length)
+                      .build()));
+    } catch (ObjectStoreException e) {
+      // Another may have been faster.
+      return owner().orElseThrow(() -> e);
+    }
+    sync(OWNER);
+    // And a store may know no conditions.
+    return owner().orElse(database);
+  }
+
+  /** The id of the database that has claimed the store, if one has. */
+  public final Optional<String> owner() throws ObjectStoreException {
+    if (stat(OWNER).isEmpty()) {
+      return Optional.empty();
+    }
+    try (InputStream bytes = read(OWNER)) {
+      return Optional.of(
+          new String(bytes.readNBytes(MAX_OWNER_BYTES), StandardCharsets.UTF_8).strip());
+    } catch (ObjectStoreException e) {
+      throw e;
+    } catch (IOException e) {
+      throw translate("reading " + OWNER, e);
+    }
+  }
+
+  @Override
   public final void delete(String key) throws ObjectStoreException {
     try {
       call(
@@ -367,17 +432,40 @@ abstract sealed class S3ObjectStore implements ObjectStore permits EmbeddedS3, F
     List<String> leftovers = new ArrayList<>();
     forEachObject(
         object -> {
-          if (object.modified().isBefore(before) && unreferenced.test(object.key())) {
+          if (object.modified().isBefore(before) && isLeftOver(object.key(), unreferenced)) {
             leftovers.add(object.key());
           }
         });
+    int removed = 0;
     for (String key : leftovers) {
-      delete(key);
+      if (removes(key, () -> delete(key))) {
+        removed++;
+      }
     }
-    return leftovers.size() + abortUploadsBegunBefore(before);
+    return removed + abortUploadsBegunBefore(before, unreferenced);
   }
 
-  int abortUploadsBegunBefore(Instant before) throws ObjectStoreException {
+  private static boolean isLeftOver(String key, Predicate<String> unreferenced) {
+    return ObjectKeys.isOne(key) && unreferenced.test(key);
+  }
+
+  private interface Removal {
+    void run() throws ObjectStoreException;
+  }
+
+  // One that stays must not keep the others.
+  private static boolean removes(String key, Removal removal) {
+    try {
+      removal.run();
+      return true;
+    } catch (ObjectStoreException e) {
+      log.warn("left over and not removed: {}: {}", key, e.getMessage());
+      return false;
+    }
+  }
+
+  int abortUploadsBegunBefore(Instant before, Predicate<String> unreferenced)
+      throws ObjectStoreException {
     int aborted = 0;
     String keyMarker = "";
     String uploadMarker = "";
@@ -393,8 +481,10 @@ abstract sealed class S3ObjectStore implements ObjectStore permits EmbeddedS3, F
               "listing uploads",
               () -> client.listMultipartUploads(args.build()).thenApply(r -> r.result()));
       for (ListMultipartUploadsResult.Upload upload : page.uploads()) {
-        if (upload.initiated().toInstant().isBefore(before)) {
-          abortUpload(upload.objectName(), upload.uploadId());
+        String key = upload.objectName();
+        if (upload.initiated().toInstant().isBefore(before)
+            && isLeftOver(key, unreferenced)
+            && removes(key, () -> abortUpload(key, upload.uploadId()))) {
           aborted++;
         }
       }

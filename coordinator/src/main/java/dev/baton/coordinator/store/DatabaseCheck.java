@@ -5,18 +5,23 @@ import java.nio.file.Path;
 import java.sql.DriverManager;
 import java.sql.SQLException;
 import java.util.List;
+import java.util.Optional;
 
 /** Looks through a database for damage, without changing it; a coordinator may be at work on it. */
 public final class DatabaseCheck {
   private DatabaseCheck() {}
 
+  // The first schema knew none.
+  private static final int VERSION_WITH_ID = 2;
+
   /**
    * What was found.
    *
+   * @param id of this database, where it has one yet
    * @param version of its schema
    * @param jobs how many it holds
    */
-  public record Report(int version, long jobs) {}
+  public record Report(Optional<String> id, int version, long jobs) {}
 
   /**
    * Reads all of it.
@@ -37,7 +42,11 @@ public final class DatabaseCheck {
         throw new NewerDatabaseException(version, Migrations.latest());
       }
       long jobs = sql.first("SELECT count(*) FROM job", row -> row.getLong(1)).orElse(0L);
-      return new Report(version, jobs);
+      Optional<String> id =
+          version < VERSION_WITH_ID
+              ? Optional.empty()
+              : sql.first("SELECT id FROM database", row -> row.getString(1));
+      return new Report(id, version, jobs);
     }
   }
 

@@ -15,7 +15,7 @@ import java.util.List;
  */
 final class Migrations {
   /** Every migration, in order; the version is the place in this list, from 1. */
-  private static final List<String> NAMES = List.of("V001__first.sql");
+  private static final List<String> NAMES = List.of("V001__first.sql", "V002__database.sql");
 
   private Migrations() {}
 

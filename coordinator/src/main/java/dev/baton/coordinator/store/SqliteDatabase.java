@@ -99,6 +99,11 @@ public final class SqliteDatabase implements Transactions, AutoCloseable {
     return stores;
   }
 
+  /** What tells this database from every other, for as long as it exists, in a backup too. */
+  public String id() {
+    return sql.first("SELECT id FROM database", row -> row.getString(1)).orElseThrow();
+  }
+
   public TokenStore tokens() {
     return tokens;
   }

@@ -12,6 +12,7 @@ import dev.baton.coordinator.core.LeasePolicy;
 import dev.baton.coordinator.core.Now;
 import dev.baton.coordinator.core.ObjectKeys;
 import dev.baton.coordinator.core.ObjectStoreException;
+import dev.baton.coordinator.core.ObjectStoreException.Kind;
 import dev.baton.coordinator.core.Reads;
 import dev.baton.coordinator.core.Scheduler;
 import dev.baton.coordinator.core.Stores;
@@ -21,6 +22,7 @@ import dev.baton.coordinator.loop.CoreLoop;
 import dev.baton.coordinator.objectstore.EmbeddedS3;
 import dev.baton.coordinator.store.Readers;
 import dev.baton.coordinator.store.SqliteDatabase;
+import dev.baton.coordinator.testing.ForwardingObjectStore;
 import dev.baton.rpc.HostPort;
 import dev.baton.v1.JobSpec;
 import dev.baton.v1.Progress;
@@ -91,7 +93,7 @@ final class HousekeeperTest {
   }
 
   private Housekeeper keeper(Reads reads) {
-    return new Housekeeper(loop, database.stores(), reads, objects, clock);
+    return new Housekeeper(loop, database.stores(), reads, objects, database.id(), clock);
   }
 
   @AfterEach
@@ -332,6 +334,58 @@ final class HousekeeperTest {
     assertThat(objects.stat(unknown)).isEmpty();
     assertThat(objects.stat(report)).isPresent();
     assertStays(kept, open);
+  }
+
+  @Test
+  void theSweepTakesNothingFromAStoreThatIsAnothers() throws Exception {
+    String unknown = ObjectKeys.forJob("j", 1);
+    objects.put(unknown, new byte[] {1});
+    assertThat(objects.claim("another")).isEqualTo("another");
+    time = start.plus(Duration.ofHours(25));
+    housekeeper.sweep();
+    assertThat(objects.stat(unknown)).isPresent();
+    objects.delete("baton/owner");
+    housekeeper.sweep();
+    assertThat(objects.stat(unknown)).isEmpty();
+    assertThat(objects.owner()).contains(database.id());
+  }
+
+  @Test
+  void whatCannotBeRemovedKeepsNothingElse() throws Exception {
+    List<Upload> stuck = new ArrayList<>();
+    for (int i = 0; i < 25; i++) {
+      stuck.add(upload("stuck " + i, "", 0, Upload.State.DISCARDED));
+    }
+    time = start.plusSeconds(1);
+    Upload other = upload("other", "", 0, Upload.State.DISCARDED);
+    var removals = new ArrayList<String>();
+    var failing =
+        new Housekeeper(
+            loop,
+            database.stores(),
+            readers,
+            new ForwardingObjectStore(objects) {
+              @Override
+              public void delete(String key) throws ObjectStoreException {
+                removals.add(key);
+                if (stuck.stream().anyMatch(upload -> upload.objectKey().equals(key))) {
+                  throw new ObjectStoreException(Kind.UNAVAILABLE, "AccessDenied");
+                }
+                super.delete(key);
+              }
+            },
+            database.id(),
+            clock);
+    for (int round = 0; round < 4; round++) {
+      failing.removeOld();
+    }
+    assertGone(other);
+    assertStays(stuck.toArray(Upload[]::new));
+    assertThat(removals).as("each is tried once in an hour").hasSize(26);
+    time = time.plus(Duration.ofHours(1));
+    housekeeper.removeOld();
+    assertGone(stuck.toArray(Upload[]::new));
+    failing.close();
   }
 
   @Test

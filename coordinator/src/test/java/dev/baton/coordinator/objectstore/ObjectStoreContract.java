@@ -27,11 +27,13 @@ import java.net.http.HttpResponse.BodyHandlers;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.security.MessageDigest;
 import java.time.Duration;
 import java.time.Instant;
 import java.time.InstantSource;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.atomic.AtomicReference;
@@ -412,5 +414,59 @@ abstract class ObjectStoreContract {
     assertThat(store.sweep(Instant.now().plusSeconds(60), key -> key.equals(left))).isOne();
     assertThat(store.stat(kept)).isPresent();
     assertThat(store.stat(left)).isEmpty();
+  }
+
+  @Test
+  void theSweepLeavesWhatIsNotOurs() throws Exception {
+    List<String> others =
+        List.of("photos/a.jpg", "jobs/readme", "jobs/j/reports/train.log", "datasets/2024/a.csv");
+    String left = ObjectKeys.forDataset();
+    for (String key : others) {
+      store.put(key, bytes(10));
+    }
+    store.put(left, bytes(10));
+    UploadContent content = describe(bytes(PART + 1));
+    String theirs = store.beginUpload("photos/b.jpg", content);
+    String open = ObjectKeys.forDataset();
+    String ours = store.beginUpload(open, content);
+    sendFirst("photos/b.jpg", theirs, content);
+    sendFirst(open, ours, content);
+
+    store.sweep(Instant.now().plusSeconds(60), key -> !key.equals(open));
+    assertThat(store.stat(left)).isEmpty();
+    for (String key : others) {
+      assertThat(store.stat(key)).as(key).isPresent();
+    }
+    // What is still to come of an upload may take more than a day.
+    assertThat(finish(open, ours, content)).isEqualTo(content.getBytes());
+    if (!(store instanceof EmbeddedS3)) { // whose bucket nobody shares
+      assertThat(finish("photos/b.jpg", theirs, content)).isEqualTo(content.getBytes());
+    }
+  }
+
+  private void sendFirst(String key, String id, UploadContent content) throws Exception {
+    PresignedRequest request = store.presignUpload(key, id, content, HOST).get(0);
+    assertThat(put(request, Arrays.copyOf(bytes(PART + 1), PART)).statusCode()).isEqualTo(200);
+  }
+
+  private long finish(String key, String id, UploadContent content) throws Exception {
+    List<PresignedRequest> parts = store.presignUpload(key, id, content, HOST);
+    byte[] bytes = bytes(PART + 1);
+    String second = etag(put(parts.get(1), new byte[] {bytes[PART]}));
+    store.commit(key, id, content, List.of(md5(Arrays.copyOf(bytes, PART)), second));
+    return store.stat(key).orElseThrow().bytes();
+  }
+
+  // As S3 names a part.
+  private static String md5(byte[] part) throws Exception {
+    return HexFormat.of().formatHex(MessageDigest.getInstance("MD5").digest(part));
+  }
+
+  @Test
+  void theFirstThatClaimsTheStoreHasIt() throws Exception {
+    assertThat(store.claim("first")).isEqualTo("first");
+    assertThat(store.claim("second")).isEqualTo("first");
+    store.delete("baton/owner");
+    assertThat(store.claim("second")).isEqualTo("second");
   }
 }
