@@ -1,6 +1,7 @@
 package dev.baton.coordinator.core;
 
 import dev.baton.v1.MetricPoint;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -61,8 +62,15 @@ public interface JobStore {
   /** Deletes every point beyond a step. */
   void deleteMetricsBeyond(String jobId, long step);
 
-  /** By (series, step). */
-  List<MetricPoint> metrics(String jobId);
+  /** By (series, step), one at a time: a long job has more of them than memory holds. */
+  void forEachMetric(String jobId, Consumer<MetricPoint> each);
+
+  /** By (series, step), all at once. */
+  default List<MetricPoint> metrics(String jobId) {
+    List<MetricPoint> points = new ArrayList<>();
+    forEachMetric(jobId, points::add);
+    return points;
+  }
 
   /** Stores an artifact; one of the same name is replaced. */
   void putArtifact(ArtifactRecord artifact);

@@ -2,6 +2,7 @@ package dev.baton.coordinator.core;
 
 import dev.baton.v1.PresignedRequest;
 import dev.baton.v1.UploadContent;
+import java.nio.file.Path;
 import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
@@ -65,6 +66,13 @@ public interface ObjectStore extends AutoCloseable {
 
   /** Stores what the coordinator itself has made (a few MiB at most), durably. Replaces. */
   void put(String key, byte[] bytes) throws ObjectStoreException;
+
+  /**
+   * As the other, from a file, which may be larger than memory.
+   *
+   * @param sha256 of its bytes, in hex
+   */
+  void put(String key, Path file, String sha256) throws ObjectStoreException;
 
   /** Removes an object. Idempotent. */
   void delete(String key) throws ObjectStoreException;

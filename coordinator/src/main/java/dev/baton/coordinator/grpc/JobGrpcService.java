@@ -31,15 +31,23 @@ import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
 import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** Jobs, for their users. */
 final class JobGrpcService extends JobServiceGrpc.JobServiceImplBase {
+  private static final Logger log = LoggerFactory.getLogger(JobGrpcService.class);
+
   private static final int DEFAULT_LIMIT = 100;
   private static final int MAX_LIMIT = 1_000;
+  // Some 50 MB in the coordinator's memory, and 20 on the way.
+  private static final int MAX_POINTS = 500_000;
 
   private final CoreLoop<Scheduler> loop;
   private final Transfers transfers;
@@ -264,13 +272,29 @@ final class JobGrpcService extends JobServiceGrpc.JobServiceImplBase {
   public void getMetrics(JobRequest request, StreamObserver<GetMetricsResponse> responses) {
     Replies.reply(
         responses,
-        () ->
-            query(
-                request.getJobId(),
-                stores ->
-                    GetMetricsResponse.newBuilder()
-                        .addAllPoints(stores.jobs().metrics(request.getJobId()))
-                        .build()));
+        () -> query(request.getJobId(), stores -> metrics(stores, request.getJobId(), MAX_POINTS)));
+  }
+
+  /** Every point, if one answer, and the memory of both sides, can hold them. */
+  static GetMetricsResponse metrics(Stores stores, String jobId, int most) {
+    var response = GetMetricsResponse.newBuilder();
+    stores
+        .jobs()
+        .forEachMetric(
+            jobId,
+            point -> {
+              if (response.getPointsCount() == most) {
+                throw new CoordinatorException(
+                    CoordinatorException.Kind.FAILED_PRECONDITION,
+                    "job %s has more than %d metric points, too many for one answer; once it has"
+                            .formatted(jobId, most)
+                        + " ended, 'baton artifacts get "
+                        + jobId
+                        + " metrics.csv' brings them all");
+              }
+              response.addPoints(point);
+            });
+    return response.build();
   }
 
   @Override
@@ -280,11 +304,20 @@ final class JobGrpcService extends JobServiceGrpc.JobServiceImplBase {
         () ->
             reports
                 .apply(request.getJobId())
+                .handle((done, failure) -> log(request.getJobId(), failure))
                 .thenCompose(
-                    done ->
+                    said ->
                         query(
                             request.getJobId(),
                             stores -> artifacts(stores.jobs().artifacts(request.getJobId())))));
+  }
+
+  // A full store must not hide what it holds.
+  private static boolean log(String jobId, @Nullable Throwable failure) {
+    if (failure != null) {
+      log.warn("job {}: its reports are not written: {}", jobId, String.valueOf(failure));
+    }
+    return failure == null;
   }
 
   private static ListArtifactsResponse artifacts(List<ArtifactRecord> records) {
@@ -307,22 +340,31 @@ final class JobGrpcService extends JobServiceGrpc.JobServiceImplBase {
         responses,
         () ->
             transfers.downloadTicket(
-                reports
-                    .apply(request.getJobId())
+                artifact(request)
                     .thenCompose(
-                        done -> query(request.getJobId(), stores -> artifact(stores, request)))));
+                        found ->
+                            found.isPresent()
+                                ? CompletableFuture.completedFuture(found)
+                                : reports
+                                    .apply(request.getJobId())
+                                    .thenCompose(done -> artifact(request)))
+                    .thenApply(found -> found.orElseThrow(() -> noArtifact(request)))));
   }
 
-  private static StoredObject artifact(Stores stores, DownloadArtifactRequest request) {
-    return stores
-        .jobs()
-        .artifact(request.getJobId(), request.getName())
-        .map(found -> new StoredObject(found.objectKey(), found.bytes(), found.sha256()))
-        .orElseThrow(
-            () ->
-                new CoordinatorException(
-                    CoordinatorException.Kind.NOT_FOUND,
-                    "job " + request.getJobId() + " has no artifact " + request.getName()));
+  private CompletableFuture<Optional<StoredObject>> artifact(DownloadArtifactRequest request) {
+    return query(
+        request.getJobId(),
+        stores ->
+            stores
+                .jobs()
+                .artifact(request.getJobId(), request.getName())
+                .map(found -> new StoredObject(found.objectKey(), found.bytes(), found.sha256())));
+  }
+
+  private static CoordinatorException noArtifact(DownloadArtifactRequest request) {
+    return new CoordinatorException(
+        CoordinatorException.Kind.NOT_FOUND,
+        "job " + request.getJobId() + " has no artifact " + request.getName());
   }
 
   private <T> CompletableFuture<T> query(String jobId, Function<Stores, T> query) {

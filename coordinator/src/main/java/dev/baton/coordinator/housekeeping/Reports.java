@@ -5,22 +5,33 @@ import dev.baton.coordinator.core.ArtifactRecord;
 import dev.baton.coordinator.core.ObjectKeys;
 import dev.baton.coordinator.core.ObjectStore;
 import dev.baton.coordinator.core.ObjectStoreException;
+import dev.baton.coordinator.core.ObjectStoreException.Kind;
 import dev.baton.coordinator.core.Reads;
 import dev.baton.coordinator.core.Scheduler;
 import dev.baton.coordinator.core.Stores;
 import dev.baton.coordinator.loop.CoreLoop;
 import dev.baton.v1.MetricPoint;
+import java.io.BufferedOutputStream;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.io.OutputStreamWriter;
+import java.io.UncheckedIOException;
+import java.io.Writer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.DigestOutputStream;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
-import java.util.Set;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.Executor;
-import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * Writes what an ended job leaves beside its model: {@code metrics.csv} and {@code train.log}, from
@@ -31,6 +42,7 @@ import java.util.stream.Collectors;
 public final class Reports {
   private static final String METRICS = "metrics.csv";
   private static final String LOG = "train.log";
+  private static final int LOG_PIECE = 1 << 20;
 
   private final CoreLoop<Scheduler> loop;
   private final Stores stores;
@@ -78,42 +90,63 @@ public final class Reports {
     return promise;
   }
 
-  private record Drafts(ByteString metrics, ByteString log) {
-    static final Drafts NONE = new Drafts(ByteString.EMPTY, ByteString.EMPTY);
-  }
-
   /** The reports that are still to be recorded; their objects are in the store. */
   private List<ArtifactRecord> missing(String jobId) {
-    Drafts drafts = reads.read(all -> drafts(all, jobId));
     List<ArtifactRecord> made = new ArrayList<>();
     try {
-      put(jobId, METRICS, drafts.metrics(), made);
-      put(jobId, LOG, drafts.log(), made);
+      for (String name : reads.read(all -> lacking(all, jobId))) {
+        put(jobId, name).ifPresent(made::add);
+      }
     } catch (ObjectStoreException e) {
       throw new CompletionException(e);
     }
     return made;
   }
 
-  private static Drafts drafts(Stores all, String jobId) {
+  private static List<String> lacking(Stores all, String jobId) {
     if (all.jobs().find(jobId).filter(job -> job.state().ended()).isEmpty()) {
-      return Drafts.NONE;
+      return List.of();
     }
-    Set<String> there =
-        all.jobs().artifacts(jobId).stream().map(ArtifactRecord::name).collect(Collectors.toSet());
-    return new Drafts(
-        there.contains(METRICS) ? ByteString.EMPTY : metricsCsv(all.jobs().metrics(jobId)),
-        there.contains(LOG) ? ByteString.EMPTY : log(all, jobId));
+    return Stream.of(METRICS, LOG)
+        .filter(name -> all.jobs().artifact(jobId, name).isEmpty())
+        .toList();
   }
 
-  private void put(String jobId, String name, ByteString report, List<ArtifactRecord> made)
-      throws ObjectStoreException {
-    if (!report.isEmpty()) {
-      byte[] bytes = report.toByteArray();
-      // One key for each report: a repeated write replaces, and leaves nothing to be swept.
-      String key = reportKey(jobId, name);
-      objects.put(key, bytes);
-      made.add(new ArtifactRecord(jobId, name, bytes.length, sha256(bytes), key, 0));
+  // By way of a file: a long job's points are more than memory holds.
+  private Optional<ArtifactRecord> put(String jobId, String name) throws ObjectStoreException {
+    try {
+      Path draft = Files.createTempFile("report", "");
+      try {
+        MessageDigest digest = sha256();
+        try (var out =
+            new DigestOutputStream(
+                new BufferedOutputStream(Files.newOutputStream(draft), 1 << 16), digest)) {
+          if (name.equals(METRICS)) {
+            writeMetrics(jobId, out);
+          } else {
+            writeLog(jobId, out);
+          }
+        }
+        long bytes = Files.size(draft);
+        if (bytes == 0) {
+          return Optional.empty();
+        }
+        // One key for each report: a repeated write replaces, and leaves nothing to be swept.
+        String key = reportKey(jobId, name);
+        String sha256 = HexFormat.of().formatHex(digest.digest());
+        objects.put(key, draft, sha256);
+        return Optional.of(new ArtifactRecord(jobId, name, bytes, sha256, key, 0));
+      } finally {
+        Files.deleteIfExists(draft);
+      }
+    } catch (ObjectStoreException e) {
+      throw e;
+    } catch (IOException | UncheckedIOException e) {
+      throw new ObjectStoreException(
+          Kind.UNAVAILABLE,
+          "job %s: its %s cannot be written on the coordinator's disk: %s"
+              .formatted(jobId, name, e.getMessage()),
+          e);
     }
   }
 
@@ -144,37 +177,51 @@ public final class Reports {
         });
   }
 
-  private static ByteString metricsCsv(List<MetricPoint> points) {
-    if (points.isEmpty()) {
-      return ByteString.EMPTY;
-    }
-    var csv = new StringBuilder("series,step,value,time_ms\n");
-    for (MetricPoint point : points) {
-      csv.append(point.getSeries())
-          .append(',')
-          .append(point.getStep())
-          .append(',')
-          .append(point.getValue())
-          .append(',')
-          .append(point.getTimeMs())
-          .append('\n');
-    }
-    return ByteString.copyFromUtf8(csv.toString());
+  private void writeMetrics(String jobId, OutputStream out) throws IOException {
+    var csv = new OutputStreamWriter(out, StandardCharsets.UTF_8);
+    boolean[] any = {false};
+    reads.read(
+        all -> {
+          all.jobs().forEachMetric(jobId, point -> writeLine(csv, point, any));
+          return any;
+        });
+    csv.flush();
   }
 
-  private static ByteString log(Stores all, String jobId) {
-    ByteString log = ByteString.EMPTY;
+  private static void writeLine(Writer csv, MetricPoint point, boolean[] any) {
+    try {
+      if (!any[0]) {
+        csv.write("series,step,value,time_ms\n");
+        any[0] = true;
+      }
+      csv.write(
+          point.getSeries()
+              + ','
+              + point.getStep()
+              + ','
+              + point.getValue()
+              + ','
+              + point.getTimeMs()
+              + '\n');
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private void writeLog(String jobId, OutputStream out) throws IOException {
+    long written = 0;
     ByteString piece;
     do {
-      piece = all.logs().read(jobId, log.size(), 1 << 20);
-      log = log.concat(piece);
+      long offset = written;
+      piece = reads.read(all -> all.logs().read(jobId, offset, LOG_PIECE));
+      piece.writeTo(out);
+      written += piece.size();
     } while (!piece.isEmpty());
-    return log;
   }
 
-  private static String sha256(byte[] bytes) {
+  private static MessageDigest sha256() {
     try {
-      return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes));
+      return MessageDigest.getInstance("SHA-256");
     } catch (NoSuchAlgorithmException e) {
       throw new IllegalStateException("every Java has SHA-256", e);
     }

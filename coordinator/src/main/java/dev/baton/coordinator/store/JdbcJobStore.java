@@ -369,21 +369,28 @@ final class JdbcJobStore implements JobStore {
   }
 
   @Override
-  public List<MetricPoint> metrics(String jobId) {
-    return sql.list(
+  public void forEachMetric(String jobId, Consumer<MetricPoint> each) {
+    // Points by the thousand share each series' name.
+    String[] series = {""};
+    sql.forEach(
         "SELECT series, step, value, time_ms FROM metric_point WHERE job_id = ?"
             + " ORDER BY series, step",
         row -> {
           double stored = row.getDouble("value");
           // Asked at once: it speaks of the column read last.
           double value = row.wasNull() ? Double.NaN : stored;
+          String name = row.getString("series");
+          if (!name.equals(series[0])) {
+            series[0] = name;
+          }
           return MetricPoint.newBuilder()
-              .setSeries(row.getString("series"))
+              .setSeries(series[0])
               .setStep(row.getLong("step"))
               .setValue(value)
               .setTimeMs(row.getLong("time_ms"))
               .build();
         },
+        each,
         jobId);
   }
 

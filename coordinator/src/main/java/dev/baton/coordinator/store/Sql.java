@@ -66,8 +66,9 @@ final class Sql implements AutoCloseable {
   }
 
   /** Every row, one at a time. */
-  <T> void forEach(String sql, RowReader<T> reader, Consumer<T> each) {
-    try (ResultSet result = bind(sql).executeQuery()) {
+  <T> void forEach(
+      String sql, RowReader<T> reader, Consumer<T> each, @Nullable Object... arguments) {
+    try (ResultSet result = bind(sql, arguments).executeQuery()) {
       while (result.next()) {
         each.accept(reader.read(result));
       }

@@ -403,6 +403,15 @@ abstract class ObjectStoreContract {
   }
 
   @Test
+  void theCoordinatorsOwnFilesAreStoredToo() throws Exception {
+    String key = ObjectKeys.forJob("j", 1);
+    byte[] bytes = bytes(PART + 1);
+    store.put(key, file(bytes), describe(bytes).getSha256());
+    assertThat(fetch(key, describe(bytes))).hasBinaryContent(bytes);
+    refused(Kind.MISMATCH, () -> store.put(key, file(bytes(10)), describe(bytes(11)).getSha256()));
+  }
+
+  @Test
   void theSweepTakesWhatIsOldAndUnreferenced() throws Exception {
     String kept = ObjectKeys.forJob("j", 1);
     String left = ObjectKeys.forJob("j", 1);

@@ -270,8 +270,8 @@ public final class InMemoryStores implements Transactions {
     }
 
     @Override
-    public List<MetricPoint> metrics(String jobId) {
-      return List.copyOf(metrics.getOrDefault(jobId, new TreeMap<>()).values());
+    public void forEachMetric(String jobId, Consumer<MetricPoint> each) {
+      metrics.getOrDefault(jobId, new TreeMap<>()).values().forEach(each);
     }
 
     @Override
