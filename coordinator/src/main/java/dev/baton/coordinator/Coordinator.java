@@ -72,13 +72,16 @@ public final class Coordinator implements AutoCloseable {
   /**
    * Opens everything and serves.
    *
+   * @param halt ends the process at once
    * @throws ConfigException where the environment refuses: one line
    */
-  public static Coordinator start(CoordinatorConfig config, DataDir dataDir, InstantSource clock) {
-    return new Coordinator(config, dataDir, clock);
+  public static Coordinator start(
+      CoordinatorConfig config, DataDir dataDir, InstantSource clock, Runnable halt) {
+    return new Coordinator(config, dataDir, clock, halt);
   }
 
-  private Coordinator(CoordinatorConfig config, DataDir dataDir, InstantSource clock) {
+  private Coordinator(
+      CoordinatorConfig config, DataDir dataDir, InstantSource clock, Runnable halt) {
     this.clock = clock;
     boolean done = false;
     try {
@@ -97,7 +100,7 @@ public final class Coordinator implements AutoCloseable {
       opened.push(() -> end(blocking));
 
       var scheduler = new Scheduler(database.stores(), config.file().lease(), new SecureRandom());
-      loop = new CoreLoop<>(database, scheduler, new SchedulerBinding(), this::now);
+      loop = new CoreLoop<>(database, scheduler, new SchedulerBinding(), this::now, halt);
       loop.load();
       ObjectStore objects = join(startingObjects);
       reports = new Reports(loop, database.stores(), readers, objects, blocking);

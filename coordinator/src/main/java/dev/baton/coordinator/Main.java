@@ -201,7 +201,12 @@ public final class Main implements Callable<Integer> {
 
   private static void serve(CoordinatorConfig settings, DataDir locked, PrintWriter out)
       throws InterruptedException {
-    Coordinator coordinator = Coordinator.start(settings, locked, InstantSource.system());
+    Coordinator coordinator =
+        Coordinator.start(
+            settings,
+            locked,
+            InstantSource.system(),
+            () -> Runtime.getRuntime().halt(CommandLine.ExitCode.SOFTWARE));
     // SIGTERM runs the hook while this thread waits; the process ends when the hook has.
     Runtime.getRuntime().addShutdownHook(new Thread(coordinator::close, "stop"));
     out.println("ready grpc=" + coordinator.grpcAddress() + " http=" + coordinator.httpAddress());

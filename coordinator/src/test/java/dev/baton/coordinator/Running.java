@@ -52,7 +52,8 @@ final class Running implements AutoCloseable {
                 encryption,
                 Optional.empty()),
             dataDir,
-            InstantSource.system());
+            InstantSource.system(),
+            () -> {});
     admin = channel(Files.readString(dir.resolve("admin.token")).strip());
   }
 

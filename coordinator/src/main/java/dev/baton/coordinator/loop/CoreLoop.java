@@ -24,7 +24,8 @@ import org.slf4j.LoggerFactory;
  *
  * <p>A refusal ({@link CoordinatorException}) is one command's affair. Any other failure is the
  * group's: it is rolled back, every command in it fails, and the core is loaded anew, because
- * memory is but a cache of the database.
+ * memory is but a cache of the database. An {@link Error} ends the process: it may have left memory
+ * in any state, and what is on disk is enough to start anew.
  *
  * <p>Effects are delivered and replies completed on this thread, in the order of the commands, a
  * command's effects before its reply: who subscribes when the reply completes hears exactly what
@@ -76,18 +77,26 @@ public final class CoreLoop<C> implements AutoCloseable {
   private final C core;
   private final Binding<C> binding;
   private final Supplier<Now> clock;
+  private final Runnable halt;
   private final LinkedBlockingQueue<Command<C>> queue = new LinkedBlockingQueue<>();
   private final LoopStats stats = new LoopStats();
   private final Thread thread;
   private volatile boolean closed;
   private volatile boolean ended;
 
-  /** Starts nothing yet. */
-  public CoreLoop(Transactions transactions, C core, Binding<C> binding, Supplier<Now> clock) {
+  /**
+   * Starts nothing yet.
+   *
+   * @param halt ends the process at once, when the thread cannot go on: without it the coordinator
+   *     would only look alive
+   */
+  public CoreLoop(
+      Transactions transactions, C core, Binding<C> binding, Supplier<Now> clock, Runnable halt) {
     this.transactions = transactions;
     this.core = core;
     this.binding = binding;
     this.clock = clock;
+    this.halt = halt;
     thread = new Thread(this::run, "core");
   }
 
@@ -146,6 +155,21 @@ public final class CoreLoop<C> implements AutoCloseable {
   }
 
   private void run() {
+    try {
+      serve();
+    } catch (Throwable e) {
+      try {
+        log.error("the core cannot go on: the coordinator ends; start it again", e);
+      } finally {
+        halt.run();
+        closed = true;
+        ended = true;
+        failQueued();
+      }
+    }
+  }
+
+  private void serve() {
     var group = new ArrayList<Command<C>>(MAX_GROUP);
     long lastTick = clock.get().nanos();
     boolean trusted = true;

@@ -92,7 +92,8 @@ final class JobGrpcServiceTest {
             database,
             new Scheduler(stores, LeasePolicy.DEFAULT, new Random(1)),
             new Nothing(),
-            () -> new Now(0, 0));
+            () -> new Now(0, 0),
+            () -> {});
     service =
         new JobGrpcService(
             loop,

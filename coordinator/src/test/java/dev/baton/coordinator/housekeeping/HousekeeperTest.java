@@ -86,7 +86,8 @@ final class HousekeeperTest {
             database,
             new Scheduler(database.stores(), LeasePolicy.DEFAULT, new Random(1)),
             new Binding(),
-            () -> new Now(System.nanoTime(), time.toEpochMilli()));
+            () -> new Now(System.nanoTime(), time.toEpochMilli()),
+            () -> {});
     loop.load();
     loop.start();
     housekeeper = keeper(readers);

@@ -79,7 +79,8 @@ final class ReportsTest {
                 database,
                 new Scheduler(database.stores(), LeasePolicy.DEFAULT, new Random(1)),
                 new Nothing(),
-                () -> new Now(System.nanoTime(), 1))) {
+                () -> new Now(System.nanoTime(), 1),
+                () -> {})) {
       fill(database);
       loop.start();
       new Reports(loop, database.stores(), readers, objects, Runnable::run)

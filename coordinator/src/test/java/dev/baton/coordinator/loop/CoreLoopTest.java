@@ -8,12 +8,14 @@ import dev.baton.coordinator.core.Effect;
 import dev.baton.coordinator.core.Now;
 import dev.baton.coordinator.core.StoreException;
 import dev.baton.coordinator.core.Transactions;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import org.awaitility.Awaitility;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -89,7 +91,12 @@ final class CoreLoopTest {
       };
 
   private final CoreLoop<Counter> loop =
-      new CoreLoop<>(transactions, core, binding, () -> new Now(System.nanoTime(), 0));
+      new CoreLoop<>(
+          transactions,
+          core,
+          binding,
+          () -> new Now(System.nanoTime(), 0),
+          () -> story.add("halt"));
 
   @AfterEach
   void close() {
@@ -186,6 +193,23 @@ final class CoreLoopTest {
     assertThatThrownBy(() -> get(failed)).hasCauseInstanceOf(IllegalStateException.class);
     CompletableFuture<Integer> next = loop.submit((core, now) -> core.add(1));
     assertThat(get(next).intValue()).isEqualTo(1);
+  }
+
+  @Test
+  void anErrorEndsTheProcess() throws Exception {
+    loop.load();
+    loop.start();
+    var unused =
+        loop.submit(
+            (core, now) -> {
+              throw new OutOfMemoryError("played");
+            });
+    Awaitility.await()
+        .atMost(Duration.ofSeconds(10))
+        .untilAsserted(() -> assertThat(story).containsExactly("load 0", "halt"));
+    Awaitility.await()
+        .atMost(Duration.ofSeconds(10))
+        .until(() -> loop.submit((core, now) -> 0).isCompletedExceptionally());
   }
 
   @Test
