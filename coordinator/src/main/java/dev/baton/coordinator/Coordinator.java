@@ -12,6 +12,7 @@ import dev.baton.coordinator.core.ObjectStore;
 import dev.baton.coordinator.core.ObjectStoreException;
 import dev.baton.coordinator.core.Scheduler;
 import dev.baton.coordinator.core.StoreException;
+import dev.baton.coordinator.grpc.Authentication;
 import dev.baton.coordinator.grpc.GrpcApi;
 import dev.baton.coordinator.grpc.Published;
 import dev.baton.coordinator.grpc.UrlHost;
@@ -63,6 +64,7 @@ public final class Coordinator implements AutoCloseable {
   private final GrpcApi api = new GrpcApi();
   private final CoreLoop<Scheduler> loop;
   private final Reports reports;
+  private final Authentication authentication;
   private final Server server;
   private final WebServer web;
   private final HostPort grpcAddress;
@@ -95,6 +97,7 @@ public final class Coordinator implements AutoCloseable {
       SqliteDatabase database = open(openDatabase(databaseFile));
       var readers = open(new Readers(databaseFile));
       var tokens = new Tokens(database.tokens().list());
+      authentication = new Authentication(tokens, clock::millis);
       AdminToken adminToken = AdminToken.open(dataDir, database, tokens, clock.millis());
       ExecutorService blocking = blockingThreads();
       opened.push(() -> end(blocking));
@@ -113,6 +116,7 @@ public final class Coordinator implements AutoCloseable {
           new GrpcApi.Parts(
               loop,
               tokens,
+              authentication,
               database.tokens(),
               readers,
               objects,
@@ -321,6 +325,7 @@ public final class Coordinator implements AutoCloseable {
     @Override
     public void tick(Scheduler core, Now now) {
       core.tick(now);
+      authentication.endExpired();
     }
 
     @Override

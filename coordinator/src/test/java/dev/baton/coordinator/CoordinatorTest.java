@@ -18,6 +18,7 @@ import dev.baton.v1.CompletedUpload;
 import dev.baton.v1.CoordinatorMessage;
 import dev.baton.v1.CreateDatasetUploadRequest;
 import dev.baton.v1.CreateDownloadRequest;
+import dev.baton.v1.CreateTokenRequest;
 import dev.baton.v1.CreateUploadRequest;
 import dev.baton.v1.Data;
 import dev.baton.v1.Dataset;
@@ -61,11 +62,13 @@ import io.grpc.StatusRuntimeException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Random;
 import java.util.UUID;
+import org.awaitility.Awaitility;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -534,6 +537,30 @@ final class CoordinatorTest {
     var rude = FakeWorker.silent(channel);
     rude.heartbeat();
     assertThat(rude.end().getCode()).isEqualTo(Status.Code.INVALID_ARGUMENT);
+  }
+
+  @Test
+  void aStreamEndsWithItsToken() throws Exception {
+    String token =
+        running
+            .admin()
+            .createToken(CreateTokenRequest.newBuilder().setRole("worker").setTtlSeconds(2).build())
+            .getToken();
+    FakeWorker worker = FakeWorker.connect(running.channel(token), "w");
+    worker.await(CoordinatorMessage::hasWelcome);
+    Status end = worker.end();
+    assertThat(end.getCode()).isEqualTo(Status.Code.UNAUTHENTICATED);
+    assertThat(end.getDescription()).contains("expired at");
+    // As of any worker that is gone.
+    Awaitility.await()
+        .atMost(Duration.ofSeconds(10))
+        .until(
+            () ->
+                running
+                    .admin()
+                    .listWorkers(ListWorkersRequest.getDefaultInstance())
+                    .getWorkersList()
+                    .isEmpty());
   }
 
   @Test

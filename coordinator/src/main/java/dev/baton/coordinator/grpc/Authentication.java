@@ -10,6 +10,8 @@ import dev.baton.v1.JobServiceGrpc;
 import dev.baton.v1.WorkerServiceGrpc;
 import io.grpc.Context;
 import io.grpc.Contexts;
+import io.grpc.ForwardingServerCall.SimpleForwardingServerCall;
+import io.grpc.ForwardingServerCallListener.SimpleForwardingServerCallListener;
 import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
 import io.grpc.ServerCall;
@@ -20,12 +22,13 @@ import java.time.Instant;
 import java.util.EnumSet;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Lets a call through only with a good token whose role may make it. Keeps in the call's context
- * the host by which the caller reached the coordinator.
+ * Lets a call through only with a good token whose role may make it, and ends streams that outlive
+ * theirs. Keeps in the call's context the host by which the caller reached the coordinator.
  */
 public final class Authentication implements ServerInterceptor {
   /** The host of the call's {@code :authority}, without the port. */
@@ -41,6 +44,7 @@ public final class Authentication implements ServerInterceptor {
 
   private final Tokens tokens;
   private final LongSupplier nowMs;
+  private final Set<EndingCall<?, ?>> streams = ConcurrentHashMap.newKeySet();
 
   /**
    * @param nowMs milliseconds since the epoch
@@ -87,7 +91,103 @@ public final class Authentication implements ServerInterceptor {
                 authority == null ? "" : authority,
                 TOKEN,
                 token.orElseThrow());
-    return Contexts.interceptCall(context, call, headers, next);
+    if (token.get().expiresAtMs() == 0
+        || call.getMethodDescriptor().getType().serverSendsOneMessage()) {
+      return Contexts.interceptCall(context, call, headers, next);
+    }
+    var ending = new EndingCall<>(call, token.get());
+    streams.add(ending);
+    return ending.heardBy(Contexts.interceptCall(context, ending, headers, next));
+  }
+
+  /** Ends the streams whose tokens have expired since they were opened. Any thread may call. */
+  public void endExpired() {
+    long now = nowMs.getAsLong();
+    for (EndingCall<?, ?> stream : streams) {
+      if (Tokens.isExpired(stream.token, now)) {
+        stream.end(expired(stream.token));
+      }
+    }
+  }
+
+  /**
+   * A stream that ends when its token does. Whoever sends on it learns so as if the caller had
+   * cancelled; what is sent meanwhile is dropped.
+   */
+  private final class EndingCall<Q, A> extends SimpleForwardingServerCall<Q, A> {
+    private final Token token;
+    private final Object sending = new Object();
+    private boolean closed;
+    private volatile boolean expired;
+
+    EndingCall(ServerCall<Q, A> call, Token token) {
+      super(call);
+      this.token = token;
+    }
+
+    void end(Status status) {
+      streams.remove(this);
+      synchronized (sending) {
+        if (!closed) {
+          closed = true;
+          expired = true;
+          super.close(status, new Metadata());
+        }
+      }
+    }
+
+    ServerCall.Listener<Q> heardBy(ServerCall.Listener<Q> listener) {
+      return new SimpleForwardingServerCallListener<>(listener) {
+        @Override
+        public void onComplete() {
+          streams.remove(EndingCall.this);
+          if (expired) {
+            super.onCancel();
+          } else {
+            super.onComplete();
+          }
+        }
+
+        @Override
+        public void onCancel() {
+          streams.remove(EndingCall.this);
+          super.onCancel();
+        }
+      };
+    }
+
+    @Override
+    public void sendHeaders(Metadata headers) {
+      synchronized (sending) {
+        if (!expired) {
+          super.sendHeaders(headers);
+        }
+      }
+    }
+
+    @Override
+    public void sendMessage(A message) {
+      synchronized (sending) {
+        if (!expired) {
+          super.sendMessage(message);
+        }
+      }
+    }
+
+    @Override
+    public void close(Status status, Metadata trailers) {
+      synchronized (sending) {
+        if (!expired) {
+          closed = true;
+          super.close(status, trailers);
+        }
+      }
+    }
+
+    @Override
+    public boolean isCancelled() {
+      return expired || super.isCancelled();
+    }
   }
 
   private Optional<Token> shown(@Nullable String header) {
@@ -109,13 +209,7 @@ public final class Authentication implements ServerInterceptor {
     }
     Token known = token.get();
     if (Tokens.isExpired(known, nowMs.getAsLong())) {
-      return Optional.of(
-          Status.UNAUTHENTICATED.withDescription(
-              "token "
-                  + known.id()
-                  + " expired at "
-                  + Instant.ofEpochMilli(known.expiresAtMs())
-                  + "; ask for a new one (baton token create)"));
+      return Optional.of(expired(known));
     }
     Set<Role> allowed = rolesOf(method);
     if (!allowed.contains(known.role())) {
@@ -131,6 +225,15 @@ public final class Authentication implements ServerInterceptor {
                           + String.join(" or ", allowed.stream().map(Tokens::label).toList()))));
     }
     return Optional.empty();
+  }
+
+  private static Status expired(Token token) {
+    return Status.UNAUTHENTICATED.withDescription(
+        "token "
+            + token.id()
+            + " expired at "
+            + Instant.ofEpochMilli(token.expiresAtMs())
+            + "; ask for a new one (baton token create)");
   }
 
   /** The host of HOST:PORT or HOST, an IPv6 one without its brackets; empty where there is none. */

@@ -31,6 +31,7 @@ public final class GrpcApi {
   public record Parts(
       CoreLoop<Scheduler> loop,
       Tokens tokens,
+      Authentication authentication,
       TokenStore tokenStore,
       Reads reads,
       ObjectStore objects,
@@ -64,7 +65,7 @@ public final class GrpcApi {
             new AdminGrpcService(
                 loop, transfers, parts.tokenStore(), parts.tokens(), parts.published()))
         .addService(new WorkerGrpcService(loop, transfers, streams, events))
-        .intercept(new Authentication(parts.tokens(), nowMs));
+        .intercept(parts.authentication());
   }
 
   /** Sends what the core wants sent. On the core's thread. */

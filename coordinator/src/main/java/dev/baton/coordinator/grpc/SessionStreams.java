@@ -6,9 +6,13 @@ import io.grpc.Status;
 import io.grpc.stub.StreamObserver;
 import java.util.HashMap;
 import java.util.Map;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** The open streams to workers. On the core's thread only, but for {@link #size}. */
 final class SessionStreams {
+  private static final Logger log = LoggerFactory.getLogger(SessionStreams.class);
+
   private record Key(String workerId, long session) {}
 
   private final Map<Key, StreamObserver<CoordinatorMessage>> streams = new HashMap<>();
@@ -49,8 +53,13 @@ final class SessionStreams {
     var restarting =
         CoordinatorMessage.newBuilder().setRestarting(Restarting.getDefaultInstance()).build();
     for (StreamObserver<CoordinatorMessage> stream : streams.values()) {
-      stream.onNext(restarting);
-      stream.onCompleted();
+      try {
+        stream.onNext(restarting);
+        stream.onCompleted();
+      } catch (RuntimeException e) {
+        // Its end has not been heard of yet; the others are still to be told.
+        log.info("a worker was not told of the restart: {}", e.toString());
+      }
     }
     streams.clear();
     size = 0;

@@ -177,18 +177,26 @@ final class WorkerGrpcService extends WorkerServiceGrpc.WorkerServiceImplBase {
       }
     }
 
+    /**
+     * @param last done on the core's thread, where the stream was still the session's
+     */
+    private void ended(Hello known, Runnable last) {
+      var unused =
+          loop.submit(
+              (core, now) -> {
+                if (streams.closed(known.getWorkerId(), known.getSession(), stream)) {
+                  last.run();
+                  core.closeSession(known.getWorkerId(), known.getSession(), now);
+                  events.tellOfWorker(known.getName(), "worker_disconnected", "", now.epochMs());
+                }
+                return true;
+              });
+    }
+
     private void ended() {
       Hello known = hello;
       if (known != null) {
-        var unused =
-            loop.submit(
-                (core, now) -> {
-                  if (streams.closed(known.getWorkerId(), known.getSession(), stream)) {
-                    core.closeSession(known.getWorkerId(), known.getSession(), now);
-                    events.tellOfWorker(known.getName(), "worker_disconnected", "", now.epochMs());
-                  }
-                  return true;
-                });
+        ended(known, () -> {});
       }
     }
 
@@ -199,8 +207,13 @@ final class WorkerGrpcService extends WorkerServiceGrpc.WorkerServiceImplBase {
 
     @Override
     public void onCompleted() {
-      ended();
-      stream.onCompleted();
+      Hello known = hello;
+      if (known == null) {
+        stream.onCompleted();
+      } else {
+        // Not here: the core's thread may be about to send.
+        ended(known, stream::onCompleted);
+      }
     }
   }
 
