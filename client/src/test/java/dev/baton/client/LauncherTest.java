@@ -2,6 +2,11 @@ package dev.baton.client;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.baton.dataset.DatasetDigests;
+import dev.baton.dataset.DatasetScanner;
+import dev.baton.dataset.ProgressListener;
+import dev.baton.v1.Dataset;
+import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -10,6 +15,7 @@ import java.nio.file.StandardCopyOption;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
+import javax.imageio.ImageIO;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -200,6 +206,57 @@ class LauncherTest {
     assertThat(old.err()).contains("is version 11.0.2; install a Java runtime of version 17");
     Files.delete(dir.resolve("jdk/bin/java"));
     assertThat(run("jobs").err()).contains("where no bin/java is; install").hasLineCount(1);
+  }
+
+  @Test
+  void namesOfFilesKeepTheirLettersInAnyLocale() throws Exception {
+    Path picture = dir.resolve("1.png");
+    ImageIO.write(new BufferedImage(2, 2, BufferedImage.TYPE_INT_RGB), "png", picture.toFile());
+    Path folder = dir.resolve("pictures");
+    // By a shell, as this JVM's own locale may lack the letters: two classes.
+    for (String name : List.of("\\347\\214\\253", "\\347\\213\\227")) {
+      String make = "d=$1/train/$(printf '" + name + "'); mkdir -p \"$d\"; cp \"$2\" \"$d\"";
+      assertThat(
+              run(Path.of("sh"), Map.of(), "-c", make, "sh", folder.toString(), picture.toString())
+                  .code())
+          .isZero();
+    }
+    String java =
+        "\"%s/bin/java\" -cp \"%s\" '%s'"
+            .formatted(
+                System.getProperty("java.home"),
+                System.getProperty("java.class.path"),
+                Scan.class.getName());
+    java("17.0.15", "for last; do :; done; exec " + java + " \"$last\"");
+    Ended utf8 = scan(launcher, Map.of("LC_ALL", "C.UTF-8"), folder);
+    assertThat(utf8.out()).hasSize(2).first().isEqualTo("2 classes");
+    for (Map<String, String> locale :
+        List.of(
+            Map.of("LC_ALL", "C"),
+            Map.of("LC_ALL", "", "LC_CTYPE", "", "LANG", ""),
+            Map.of("LC_ALL", "", "LC_CTYPE", "POSIX", "LANG", "C.UTF-8"))) {
+      assertThat(scan(launcher, locale, folder).out()).as("%s", locale).isEqualTo(utf8.out());
+    }
+    Ended blind = scan(dir.resolve("jdk/bin/java"), Map.of("LC_ALL", "C"), folder);
+    assertThat(blind.code()).isOne();
+    assertThat(blind.err()).contains("names must be UTF-8").contains("export LC_ALL=C.UTF-8");
+  }
+
+  private Ended scan(Path program, Map<String, String> locale, Path folder) throws Exception {
+    return run(program, locale, "dataset", "push", "pictures", folder.toString());
+  }
+
+  /** What a push makes of a folder, as far as names go. */
+  static final class Scan {
+    private Scan() {}
+
+    public static void main(String[] args) throws Exception {
+      Path staging = Files.createTempDirectory("staging");
+      Dataset dataset =
+          DatasetScanner.scan(Path.of(args[0]), null, staging, ProgressListener.NONE).dataset();
+      System.out.println(dataset.getClassNamesCount() + " classes");
+      System.out.println(DatasetDigests.digest(dataset));
+    }
   }
 
   @Test

@@ -33,6 +33,7 @@ final class ImageFolder implements Closeable {
   private static final String TAR = "pictures.tar";
   private static final String TAR_GZ = "pictures.tar.gz";
   private static final List<String> EXTENSIONS = List.of(".jpg", ".jpeg", ".png");
+  private static final char UNREADABLE = '\uFFFD';
   private static final long MAX_FILE_BYTES = 1L << 26;
 
   /** What pictures may unpack to: they are packed already, so gzip gains next to nothing. */
@@ -337,9 +338,20 @@ final class ImageFolder implements Closeable {
   }
 
   private static List<Path> children(Path folder) throws IOException {
+    List<Path> found;
     try (Stream<Path> children = Files.list(folder)) {
-      return children.filter(p -> !isHidden(p.getFileName().toString())).sorted().toList();
+      found = children.filter(p -> !isHidden(p.getFileName().toString())).sorted().toList();
     }
+    for (Path child : found) {
+      // What Java makes of bytes that it cannot read: two names might become one.
+      if (child.getFileName().toString().indexOf(UNREADABLE) >= 0) {
+        throw new DatasetException(
+            child
+                + ": a name with letters that cannot be read here; names must be UTF-8, and so must"
+                + " the locale (export LC_ALL=C.UTF-8)");
+      }
+    }
+    return found;
   }
 
   private static String relative(Path folder, Path file) {
