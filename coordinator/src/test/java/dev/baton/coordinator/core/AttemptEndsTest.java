@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.baton.v1.AttemptOutcome;
 import dev.baton.v1.Draining;
+import dev.baton.v1.JobSpec;
 import dev.baton.v1.LeaseRef;
 import dev.baton.v1.OrderKind;
 import java.util.List;
@@ -249,6 +250,35 @@ final class AttemptEndsTest extends CoreByHand {
       finish(offered("a"), AttemptOutcome.ATTEMPT_OUTCOME_RELEASED, "no room");
     }
     assertThat(view(job).getState()).isEqualTo(dev.baton.v1.JobState.JOB_STATE_QUEUED);
+  }
+
+  @Test
+  void aJobThatWantsItsKindWaitsForItHoweverOftenItIsRefusedElsewhere() {
+    JobSpec.Builder sameKind = spec();
+    sameKind.getResourcesBuilder().setSameKind(true);
+    String job = submit(sameKind);
+    hello("a", 1);
+    LeaseRef first = offered("a");
+    begin(first, 0, "");
+    tell(s -> s.draining("a", 1, Draining.newBuilder().setReason("SIGTERM").build(), now()));
+    String checkpoint = commit(first, upload(first), 7, true);
+    hello("b", 1);
+    String why = "FAILED_PRECONDITION: it wants the kind that it began on";
+    for (int i = 1; i <= 12; i++) {
+      for (int s = 0; s < 310 && offers("b").size() < i; s++) {
+        advance(1_000);
+        beat("b", 1);
+      }
+      LeaseRef refused = offered("b");
+      assertThat(refused.getTerm()).isEqualTo(i + 1);
+      assertRefused(
+          CoordinatorException.Kind.FAILED_PRECONDITION,
+          () -> begin(refused, 7, checkpoint, "cpu 1 thread, another libtorch"));
+      finish(refused, AttemptOutcome.ATTEMPT_OUTCOME_RELEASED, why);
+    }
+    assertThat(view(job).getState()).isEqualTo(dev.baton.v1.JobState.JOB_STATE_QUEUED);
+    assertThat(view(job).getReason()).startsWith(why);
+    assertThat(view(job).getFailures()).isZero();
   }
 
   @Test

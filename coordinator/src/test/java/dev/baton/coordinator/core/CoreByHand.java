@@ -111,6 +111,10 @@ abstract class CoreByHand extends ManualCore {
   }
 
   void begin(LeaseRef lease, long step, String checkpoint) {
+    begin(lease, step, checkpoint, "cpu 1 thread");
+  }
+
+  void begin(LeaseRef lease, long step, String checkpoint, String kind) {
     tell(
         s ->
             s.beginAttempt(
@@ -118,7 +122,7 @@ abstract class CoreByHand extends ManualCore {
                     .setLease(lease)
                     .setResumedStep(step)
                     .setCheckpointId(checkpoint)
-                    .setKind("cpu 1 thread")
+                    .setKind(kind)
                     .setTotalSteps(10)
                     .build(),
                 now()));

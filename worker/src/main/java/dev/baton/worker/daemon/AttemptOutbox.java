@@ -63,8 +63,12 @@ final class AttemptOutbox {
     /** A write was refused because the term is over: the last call. */
     void onTermOver(String why);
 
-    /** The coordinator refuses a write for another reason: the last call. */
-    void onRefused(String why);
+    /**
+     * The coordinator refuses a write for another reason: the last call.
+     *
+     * @param outcome what the lease is to be given back with
+     */
+    void onRefused(AttemptOutcome outcome, String why);
   }
 
   /**
@@ -98,6 +102,7 @@ final class AttemptOutbox {
   private String releaseReason = "handed over";
 
   // Of the thread.
+  private boolean begun;
   private long committedStep;
 
   AttemptOutbox(
@@ -157,16 +162,25 @@ final class AttemptOutbox {
         events.execute(() -> listener.onTermOver(why));
       } else {
         log.error("{}: the coordinator refuses: {}", lease, why);
-        events.execute(() -> listener.onRefused(why));
+        refused(why);
       }
     } catch (InterruptedException e) {
       // stop()
     } catch (RuntimeException e) {
       log.error("{}: a bug in the worker; the attempt is dropped", lease, e);
-      events.execute(() -> listener.onRefused("a bug in the worker: " + e));
+      refused("a bug in the worker: " + e);
     } finally {
       deleteWaiting();
     }
+  }
+
+  // What has not begun can go on elsewhere, or wait; what fails later must not do so for ever.
+  private void refused(String why) {
+    AttemptOutcome outcome =
+        begun
+            ? AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR
+            : AttemptOutcome.ATTEMPT_OUTCOME_RELEASED;
+    events.execute(() -> listener.onRefused(outcome, why));
   }
 
   // False after the end.
@@ -215,6 +229,7 @@ final class AttemptOutbox {
           coordinator.beginAttempt(request);
           return request;
         });
+    begun = true;
     // What goes on from memory may not be stored yet.
     committedStep = request.getFromMemory() ? 0 : request.getResumedStep();
     events.execute(listener::onBegun);

@@ -92,6 +92,9 @@ final class JobRun implements TrainerProcess.Listener {
     /** Tells the coordinator, where a session stands. */
     void say(WorkerMessage message);
 
+    /** Ends a lease whose run is dropped for a reason that the coordinator does not know. */
+    void giveBack(HeldLease lease, AttemptOutcome outcome, String why);
+
     /** Has the coordinator say which leases still stand. */
     void askForLeases();
   }
@@ -733,8 +736,9 @@ final class JobRun implements TrainerProcess.Listener {
     }
 
     @Override
-    public void onRefused(String why) {
-      if (isCurrent()) {
+    public void onRefused(AttemptOutcome outcome, String why) {
+      if (isCurrent() && attempt != null) {
+        owner.giveBack(attempt.lease(), outcome, why);
         drop(why);
       }
     }

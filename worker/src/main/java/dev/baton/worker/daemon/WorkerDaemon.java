@@ -378,7 +378,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
     Optional<JobRun> run = runs.holder(continued);
     if (run.isEmpty() || !run.get().carryOn(lease, assignment)) {
       run.ifPresent(dead -> dead.drop("term " + lease.ref().getTerm() + " was offered"));
-      giveBack(lease, "its trainer is gone");
+      giveBack(lease, AttemptOutcome.ATTEMPT_OUTCOME_RELEASED, "its trainer is gone");
       return;
     }
     log.info("{}: taken, goes on from term {}", lease, continued.getTerm());
@@ -404,7 +404,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
     }
     Optional<String> obstacle = obstacle(assignment.getSpec(), prepared.isPresent());
     if (obstacle.isPresent()) {
-      giveBack(lease, obstacle.get());
+      giveBack(lease, AttemptOutcome.ATTEMPT_OUTCOME_RELEASED, obstacle.get());
       return;
     }
     log.info("{}: taken{}", lease, prepared.isPresent() ? ", prepared" : "");
@@ -436,12 +436,13 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
     return Optional.empty();
   }
 
-  private void giveBack(HeldLease lease, String why) {
+  @Override
+  public void giveBack(HeldLease lease, AttemptOutcome outcome, String why) {
     log.warn("{}: given back: {}", lease, why);
     FinishAttemptRequest request =
         FinishAttemptRequest.newBuilder()
             .setLease(lease.ref())
-            .setOutcome(AttemptOutcome.ATTEMPT_OUTCOME_RELEASED)
+            .setOutcome(outcome)
             .setMessage(why)
             .build();
     givingBack++;
@@ -450,10 +451,9 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
         .execute(
             () -> {
               try {
-                parts.coordinator().finishAttempt(request);
-              } catch (CoordinatorException e) {
-                // It is in no heartbeat, and ends by itself.
-                log.info("{}: {}", lease, e.getMessage());
+                finish(lease, request);
+              } catch (InterruptedException e) {
+                log.debug("{}: giving back is given up", lease);
               } finally {
                 parts
                     .loop()
@@ -464,6 +464,22 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
                         });
               }
             });
+  }
+
+  // It is in no heartbeat any more, and ends by itself where this does not arrive in time.
+  private void finish(HeldLease lease, FinishAttemptRequest request) throws InterruptedException {
+    for (long wait = HeldLease.firstWait(); ; wait = HeldLease.nextWait(wait)) {
+      try {
+        parts.coordinator().finishAttempt(request);
+        return;
+      } catch (CoordinatorException e) {
+        if (e.kind() != CoordinatorException.Kind.TRY_AGAIN || lease.expired()) {
+          log.info("{}: {}", lease, e.getMessage());
+          return;
+        }
+      }
+      Thread.sleep(wait);
+    }
   }
 
   @Override

@@ -280,6 +280,39 @@ class WorkerDaemonTest {
   }
 
   @Test
+  void whatMayNotBeginHereIsGivenBackWithTheReason() {
+    coordinator.refuseToBegin("it wants the kind that it began on");
+    LeaseRef lease = coordinator.offer(coordinator.assignment("j", job("finish", 9_999, 2, 0, 0)));
+    FinishAttemptRequest back = finished(1);
+    assertThat(back.getLease()).isEqualTo(lease);
+    assertThat(back.getOutcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_RELEASED);
+    assertThat(back.getMessage())
+        .isEqualTo("FAILED_PRECONDITION: it wants the kind that it began on");
+    await("nothing is left of it", () -> idle() && entries("attempts") == 0);
+    coordinator.refuseToBegin(null);
+    coordinator.offer(coordinator.assignment("k", job("finish", 5, 2, 0, 0)));
+    assertThat(finished(2).getOutcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED);
+  }
+
+  @Test
+  void aCommitThatIsRefusedForGoodIsTheWorkersError() {
+    coordinator.refuseCommits("step: it is behind");
+    coordinator.offer(coordinator.assignment("j", job("finish", 9_999, 2, 0, 20)));
+    FinishAttemptRequest back = finished(1);
+    assertThat(back.getOutcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR);
+    assertThat(back.getMessage()).isEqualTo("INVALID_ARGUMENT: step: it is behind");
+    await("nothing is left of it", () -> idle() && entries("attempts") == 0);
+  }
+
+  @Test
+  void givingBackIsTriedAgain() {
+    coordinator.order(LeaseRef.getDefaultInstance(), OrderKind.ORDER_KIND_DRAIN, "");
+    coordinator.failCalls(2);
+    coordinator.offer(coordinator.assignment("j", job("finish", 9_999, 2, 0, 0)));
+    assertThat(finished(1).getMessage()).contains("draining");
+  }
+
+  @Test
   void aSecondJobForTheOneSlotIsGivenBack() {
     LeaseRef lease = coordinator.offer(coordinator.assignment("j", job("finish", 9_999, 2, 0, 0)));
     coordinator.offer(coordinator.assignment("k", job("finish", 9_999, 2, 0, 0)));

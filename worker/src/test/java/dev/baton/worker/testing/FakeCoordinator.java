@@ -102,6 +102,8 @@ public final class FakeCoordinator implements AutoCloseable {
   private boolean repeating;
   private boolean holdingWelcomes;
   private @Nullable CoordinatorMessage heldWelcome;
+  private @Nullable String beginRefusal;
+  private @Nullable String commitRefusal;
   private int failingCalls;
   private int unwholeCommits;
   private long terms;
@@ -193,6 +195,16 @@ public final class FakeCoordinator implements AutoCloseable {
   /** The next calls (not streams) fail with UNAVAILABLE. */
   public synchronized void failCalls(int n) {
     failingCalls = n;
+  }
+
+  /** Attempts cannot begin, for this reason; where there is none, they can again. */
+  public synchronized void refuseToBegin(@Nullable String why) {
+    beginRefusal = why;
+  }
+
+  /** Commits are taken for a bug, and why. */
+  public synchronized void refuseCommits(String why) {
+    commitRefusal = why;
   }
 
   /** The next commits find the object damaged. */
@@ -543,6 +555,10 @@ public final class FakeCoordinator implements AutoCloseable {
         if (over(request.getLease(), "begin", to)) {
           return;
         }
+        if (beginRefusal != null) {
+          to.onError(Status.FAILED_PRECONDITION.withDescription(beginRefusal).asException());
+          return;
+        }
         begun.add(request);
         withdrawBeyond(request.getResumedStep());
         request.getDamagedList().forEach(d -> checkpoints.remove(d.getCheckpointId()));
@@ -598,6 +614,10 @@ public final class FakeCoordinator implements AutoCloseable {
         CommitCheckpointRequest request, StreamObserver<CommitCheckpointResponse> to) {
       synchronized (FakeCoordinator.this) {
         if (over(request.getLease(), "commit", to)) {
+          return;
+        }
+        if (commitRefusal != null) {
+          to.onError(Status.INVALID_ARGUMENT.withDescription(commitRefusal).asException());
           return;
         }
         String id = request.getUpload().getUploadId();
