@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.SimpleFileVisitor;
+import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.nio.file.attribute.FileTime;
 import java.time.Clock;
@@ -16,6 +17,7 @@ import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.UUID;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.slf4j.Logger;
@@ -28,10 +30,12 @@ import org.slf4j.LoggerFactory;
  *
  * <pre>
  * ROOT/datasets/DIGEST/PATH...
+ * ROOT/datasets/old-...       being deleted
  * ROOT/decoded/...            may go at any time: what a trainer has mapped stays until it ends
  * </pre>
  *
- * <p>Any number of threads may use it; data sets are staged one at a time.
+ * <p>Any number of threads may use it; data sets are fetched one at a time, and what is here is had
+ * at once.
  */
 public final class DatasetCache {
   private static final Logger log = LoggerFactory.getLogger(DatasetCache.class);
@@ -96,13 +100,16 @@ public final class DatasetCache {
     boolean staged = false;
     try {
       Path dir = datasets.resolve(digest);
-      synchronized (staging) {
-        if (!complete(dataset, dir)) {
-          makeRoom(dataset);
-          fetch(dataset, dir, fetch);
+      if (!complete(dataset, dir)) {
+        synchronized (staging) {
+          Files.createDirectories(dir);
+          if (!complete(dataset, dir)) {
+            makeRoom(dataset);
+            fetch(dataset, dir, fetch);
+          }
         }
-        Files.setLastModifiedTime(dir, FileTime.from(clock.instant()));
       }
+      Files.setLastModifiedTime(dir, FileTime.from(clock.instant()));
       staged = true;
       return dir;
     } finally {
@@ -147,10 +154,9 @@ public final class DatasetCache {
     }
   }
 
-  private boolean complete(Dataset dataset, Path dir) throws IOException {
+  private static boolean complete(Dataset dataset, Path dir) throws IOException {
     if (!Files.isDirectory(dir)) {
-      Files.createDirectories(dir);
-      return dataset.getFilesCount() == 0;
+      return false;
     }
     for (DatasetFile file : dataset.getFilesList()) {
       if (!whole(file, inside(dir, file.getPath()))) {
@@ -182,7 +188,7 @@ public final class DatasetCache {
   }
 
   /** One thing that may be deleted. */
-  private record Entry(Path path, long bytes, FileTime lastUsed, boolean inUse) {}
+  private record Entry(Path path, long bytes, FileTime lastUsed) {}
 
   private void makeRoom(Dataset dataset) throws IOException {
     long wanted = bytes(dataset);
@@ -201,13 +207,12 @@ public final class DatasetCache {
       if (present + wanted <= quotaBytes && missing <= disk.usableBytes()) {
         break;
       }
-      if (!entry.inUse()) {
+      if (discard(entry)) {
         log.info(
             "{} ({} bytes) makes room for data set '{}'",
             entry.path(),
             entry.bytes(),
             dataset.getName());
-        Trees.delete(entry.path());
         present -= entry.bytes();
       }
     }
@@ -217,6 +222,26 @@ public final class DatasetCache {
     if (missing > disk.usableBytes()) {
       throw new NoRoomException(LocalDisk.full(label(dataset), datasets), null);
     }
+  }
+
+  // False where it is in use, perhaps since a moment ago. Out of the way in one step, so that
+  // nobody
+  // finds it whole while it goes.
+  private boolean discard(Entry entry) throws IOException {
+    Path old = entry.path().resolveSibling("old-" + UUID.randomUUID());
+    synchronized (uses) {
+      if (uses.containsKey(String.valueOf(entry.path().getFileName()))) {
+        return false;
+      }
+      try {
+        Files.move(entry.path(), old, StandardCopyOption.ATOMIC_MOVE);
+      } catch (NoSuchFileException e) {
+        // Trainers come and go in the decoded folder.
+        return true;
+      }
+    }
+    Trees.delete(old);
+    return true;
   }
 
   private IOException tooBig(Dataset dataset) {
@@ -229,12 +254,7 @@ public final class DatasetCache {
   private void entries(Path folder, List<Entry> entries) throws IOException {
     try (Stream<Path> children = Files.list(folder)) {
       for (Path child : (Iterable<Path>) children::iterator) {
-        String name = String.valueOf(child.getFileName());
-        boolean inUse;
-        synchronized (uses) {
-          inUse = uses.containsKey(name);
-        }
-        entries.add(new Entry(child, size(child), Files.getLastModifiedTime(child), inUse));
+        entries.add(new Entry(child, size(child), Files.getLastModifiedTime(child)));
       }
     }
   }

@@ -18,6 +18,11 @@ import java.time.ZoneId;
 import java.time.ZoneOffset;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -26,6 +31,7 @@ import org.junit.jupiter.api.io.TempDir;
 class DatasetCacheTest {
   @TempDir Path dir;
   private final List<String> fetched = new ArrayList<>();
+  private final AtomicBoolean taken = new AtomicBoolean();
   private int hours;
   private long diskBytes = 1_000;
   private DatasetCache cache;
@@ -142,6 +148,63 @@ class DatasetCacheTest {
   }
 
   @Test
+  void whatIsHereDoesNotWaitForWhatIsBeingFetched() throws Exception {
+    Path here = acquire("here", 40, "x");
+    release("here");
+    CountDownLatch fetching = new CountDownLatch(1);
+    CountDownLatch through = new CountDownLatch(1);
+    CompletableFuture<Path> slow =
+        CompletableFuture.supplyAsync(
+            () -> {
+              try {
+                return cache.acquire(
+                    dataset("slow", 40, "x"),
+                    (set, file, target) -> {
+                      fetching.countDown();
+                      through.await();
+                      Files.write(target, new byte[40]);
+                    });
+              } catch (IOException | InterruptedException e) {
+                throw new CompletionException(e);
+              }
+            });
+    fetching.await();
+    CompletableFuture<Path> quick =
+        CompletableFuture.supplyAsync(
+            () -> {
+              try {
+                return acquire("here", 40, "x");
+              } catch (IOException | InterruptedException e) {
+                throw new CompletionException(e);
+              }
+            });
+    assertThat(quick.get(30, TimeUnit.SECONDS)).isEqualTo(here);
+    assertThat(slow).isNotDone();
+    through.countDown();
+    assertThat(slow.get(30, TimeUnit.SECONDS)).exists();
+    // Both are in use.
+    assertThatThrownBy(() -> acquire("c", 40, "x")).hasMessageContaining("does not fit");
+  }
+
+  @Test
+  void whatIsTakenIntoUseWhileRoomIsMadeStays() throws Exception {
+    Path a = acquire("a", 40, "x");
+    release("a");
+    // Asked once everything that may go has been listed.
+    cache =
+        new DatasetCache(
+            dir,
+            1_000,
+            new Hourly(),
+            () -> {
+              takeOnce("a", 40, "x");
+              return 0;
+            });
+    assertThatThrownBy(() -> acquire("b", 40, "x")).isInstanceOf(NoRoomException.class);
+    assertThat(a.resolve("x")).exists();
+  }
+
+  @Test
   void aFailedFetchLeavesNothingInUse() throws Exception {
     assertThatThrownBy(
             () ->
@@ -187,6 +250,16 @@ class DatasetCacheTest {
           fetched.add(set.getName() + "/" + file.getPath());
           Files.write(target, new byte[(int) file.getBytes()]);
         });
+  }
+
+  private void takeOnce(String name, long bytes, String... paths) throws IOException {
+    if (taken.compareAndSet(false, true)) {
+      try {
+        Path unused = acquire(name, bytes, paths);
+      } catch (InterruptedException e) {
+        throw new IOException(e);
+      }
+    }
   }
 
   private void release(String name) {
