@@ -278,7 +278,8 @@ public final class HttpObjectTransfer implements ObjectTransfer {
       throw mismatch(target, "no more than " + from + " bytes, not " + ticket.getBytes());
     }
     if (status == 404) {
-      throw new NoSuchFileException(target.getFileName() + " is gone from the object store");
+      throw new NoSuchFileException(
+          String.valueOf(target.getFileName()), null, "is gone from the object store");
     }
     if (status != 200 && status != 206) {
       throw failure(status, response.body());

@@ -9,6 +9,7 @@ import dev.baton.doctor.MachineChecks;
 import dev.baton.rpc.Channels;
 import dev.baton.rpc.Proxies;
 import dev.baton.rpc.Version;
+import dev.baton.transfer.FileProblems;
 import dev.baton.v1.CoordinatorInfo;
 import dev.baton.v1.Gpu;
 import dev.baton.v1.Machine;
@@ -97,7 +98,7 @@ final class Doctor implements Callable<Integer> {
       WorkerConfig config = worker.config();
       diagnosis.ok("settings", config.toString());
       return Optional.of(config);
-    } catch (IllegalArgumentException | IOException e) {
+    } catch (IllegalArgumentException e) {
       diagnosis.fail("settings", String.valueOf(e.getMessage()));
       return Optional.empty();
     }
@@ -116,9 +117,12 @@ final class Doctor implements Callable<Integer> {
       long wanted = Math.max(0, config.cacheQuotaBytes() - cached(dir));
       MachineChecks.space(diagnosis, there, LEAST_DISK, wanted + LEAST_DISK);
     } catch (IOException e) {
-      diagnosis.fail("process", "the lock in " + dir + " cannot be looked at: " + e.getMessage());
+      diagnosis.fail(
+          "process", "the lock in " + dir + " cannot be looked at: " + FileProblems.describe(e));
     } catch (UncheckedIOException e) {
-      diagnosis.warn("disk", "what is cached in " + dir + " cannot be read: " + e.getMessage());
+      diagnosis.warn(
+          "disk",
+          "what is cached in " + dir + " cannot be read: " + FileProblems.describe(e.getCause()));
     }
     return there;
   }

@@ -1,5 +1,6 @@
 package dev.baton.worker;
 
+import dev.baton.transfer.FileProblems;
 import dev.baton.worker.bench.BenchCommand;
 import dev.baton.worker.bench.MachineCommand;
 import java.io.IOException;
@@ -52,8 +53,8 @@ public final class Main implements Runnable {
 
   // One line for what the user can mend; for a bug the log has the rest.
   private static String message(Exception e) {
-    if (e instanceof IOException && e.getMessage() != null) {
-      return e.getMessage();
+    if (e instanceof IOException io) {
+      return FileProblems.describe(io);
     }
     log.error("a bug in the worker", e);
     return "a bug in the worker: " + e + "; its log has the details";

@@ -6,6 +6,7 @@ import dev.baton.rpc.HostPort;
 import dev.baton.rpc.Proxies;
 import dev.baton.rpc.TokenText;
 import dev.baton.transfer.Bandwidth;
+import dev.baton.transfer.FileProblems;
 import dev.baton.transfer.HttpObjectTransfer;
 import dev.baton.v1.Machine;
 import dev.baton.worker.cache.DatasetCache;
@@ -32,7 +33,6 @@ import io.grpc.ManagedChannel;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Clock;
 import java.time.ZoneId;
@@ -186,7 +186,7 @@ final class WorkerCommand implements Callable<Integer> {
    *
    * @throws IllegalArgumentException in one line, where one of them makes no sense
    */
-  WorkerConfig config() throws IOException {
+  WorkerConfig config() {
     Optional<HostPort> address =
         Optional.ofNullable(coordinator).filter(text -> !text.isEmpty()).map(HostPort::parse);
     if (workDir == null) {
@@ -241,7 +241,7 @@ final class WorkerCommand implements Callable<Integer> {
     return label.isEmpty() ? "worker" : label.substring(0, Math.min(63, label.length()));
   }
 
-  private String token() throws IOException {
+  private String token() {
     if (tokenFile == null) {
       String token = System.getenv("BATON_TOKEN");
       if (token == null || token.isBlank()) {
@@ -255,8 +255,9 @@ final class WorkerCommand implements Callable<Integer> {
         throw new IllegalArgumentException("--token-file: " + tokenFile + " is empty");
       }
       return token;
-    } catch (NoSuchFileException e) {
-      throw new IllegalArgumentException("--token-file: there is no " + tokenFile, e);
+    } catch (IOException e) {
+      throw new IllegalArgumentException(
+          "--token-file: cannot read " + FileProblems.describe(tokenFile, e), e);
     }
   }
 

@@ -12,6 +12,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -178,6 +179,53 @@ class MainTest {
   }
 
   @Test
+  void trainersAreNotGivenTheToken() throws Exception {
+    Files.delete(dir.resolve("token"));
+    Process worker =
+        launch("", Map.of("BATON_TOKEN", FakeCoordinator.TOKEN), "--work-dir", dir + "/work");
+    await("ready", () -> text("out").contains("ready worker=") && coordinator.connected());
+    await("a spare trainer", () -> worker.descendants().findAny().isPresent());
+    assertThat(environment(worker.toHandle())).contains("BATON_TOKEN=");
+    assertThat(worker.descendants().toList())
+        .allSatisfy(
+            trainer ->
+                assertThat(environment(trainer))
+                    .contains("PATH=")
+                    .doesNotContain(FakeCoordinator.TOKEN));
+  }
+
+  private static String environment(ProcessHandle process) {
+    try {
+      return Files.readString(Path.of("/proc/" + process.pid() + "/environ"));
+    } catch (IOException e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  @Test
+  void aWorkDirectoryThatCannotBeIsOneLineAndExit1() throws Exception {
+    Path file = Files.createFile(dir.resolve("file"));
+    Process worker = start("", "--work-dir", file.toString());
+    assertThat(worker.waitFor(30, TimeUnit.SECONDS)).isTrue();
+    assertThat(worker.exitValue()).isEqualTo(1);
+    assertThat(text("err")).isEqualTo("error: " + file + ": exists already\n");
+  }
+
+  @Test
+  void aTokenFileThatCannotBeReadIsExit2() throws Exception {
+    Path token = dir.resolve("token");
+    Files.write(token, new byte[] {(byte) 0xff, 0, (byte) 0xfe});
+    assertThat(usage("--work-dir", dir + "/w"))
+        .isEqualTo("error: --token-file: cannot read " + token + ": is not text\n");
+    Files.delete(token);
+    assertThat(usage("--work-dir", dir + "/w"))
+        .isEqualTo("error: --token-file: cannot read " + token + ": no such file or folder\n");
+    Files.createDirectory(token);
+    assertThat(usage("--work-dir", dir + "/w"))
+        .isEqualTo("error: --token-file: cannot read " + token + ": is a folder, not a file\n");
+  }
+
+  @Test
   void wrongUsageIsExit2() throws Exception {
     assertThat(usage("--work-dir", dir + "/w", "--slots", "0")).contains("--slots");
     assertThat(usage("--work-dir", dir + "/w", "--cache-quota", "much")).contains("'much'");
@@ -229,20 +277,27 @@ class MainTest {
   }
 
   private Process start(String prefix, String... args) throws IOException {
+    List<String> all = new ArrayList<>(List.of("--token-file", dir.resolve("token").toString()));
+    all.addAll(Arrays.asList(args));
+    return launch(prefix, Map.of(), all.toArray(String[]::new));
+  }
+
+  private Process launch(String prefix, Map<String, String> environment, String... args)
+      throws IOException {
     List<String> line = new ArrayList<>();
     line.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     line.addAll(List.of("-Xmx64m", "-XX:+UseSerialGC", "-cp"));
     line.add(System.getProperty("java.class.path"));
     line.add(WorkerWithFakeTrainers.class.getName());
     line.addAll(List.of("worker", "--coordinator", coordinator.address()));
-    line.addAll(List.of("--token-file", dir.resolve("token").toString()));
     line.addAll(Arrays.asList(args));
     String dot = prefix.isEmpty() ? "" : prefix + ".";
-    Process process =
+    ProcessBuilder builder =
         new ProcessBuilder(line)
             .redirectOutput(dir.resolve(dot + "out").toFile())
-            .redirectError(dir.resolve(dot + "err").toFile())
-            .start();
+            .redirectError(dir.resolve(dot + "err").toFile());
+    builder.environment().putAll(environment);
+    Process process = builder.start();
     started.add(process);
     return process;
   }

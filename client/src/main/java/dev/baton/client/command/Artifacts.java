@@ -1,13 +1,13 @@
 package dev.baton.client.command;
 
 import dev.baton.client.connection.Connection;
-import dev.baton.client.connection.FileProblems;
 import dev.baton.client.output.Json;
 import dev.baton.client.output.JsonObject;
 import dev.baton.client.output.ProgressLine;
 import dev.baton.client.output.Table;
 import dev.baton.client.output.Units;
 import dev.baton.transfer.DigestMismatchException;
+import dev.baton.transfer.FileProblems;
 import dev.baton.transfer.TransferListener;
 import dev.baton.v1.Artifact;
 import dev.baton.v1.DownloadArtifactRequest;

@@ -7,10 +7,13 @@ import dev.baton.client.jobfile.Spelling;
 import dev.baton.client.output.Terminal;
 import dev.baton.dataset.DatasetException;
 import dev.baton.rpc.TrustProblems;
+import dev.baton.transfer.FileProblems;
 import io.grpc.StatusRuntimeException;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.io.UncheckedIOException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -132,14 +135,16 @@ final class ErrorLines implements IExecutionExceptionHandler, IParameterExceptio
         || e instanceof ParameterException) {
       return e.getMessage();
     }
-    if (e instanceof java.io.UncheckedIOException) {
-      return e.getMessage();
+    if (e instanceof UncheckedIOException unchecked) {
+      return unchecked.getCause() instanceof FileSystemException file
+          ? FileProblems.describe(file)
+          : e.getMessage();
     }
     if (e instanceof InterruptedException) {
       return "interrupted";
     }
     if (e instanceof IOException io) {
-      return io.getMessage() == null ? io.getClass().getSimpleName() : io.getMessage();
+      return FileProblems.describe(io);
     }
     return null;
   }

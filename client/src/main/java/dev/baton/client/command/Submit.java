@@ -1,9 +1,9 @@
 package dev.baton.client.command;
 
 import dev.baton.client.connection.Connection;
-import dev.baton.client.connection.FileProblems;
 import dev.baton.client.jobfile.JobFile;
 import dev.baton.client.jobfile.JobFileException;
+import dev.baton.transfer.FileProblems;
 import dev.baton.v1.JobSpec;
 import dev.baton.v1.SubmitJobRequest;
 import io.grpc.Status.Code;

@@ -6,6 +6,7 @@ import dev.baton.rpc.Access;
 import dev.baton.rpc.HostPort;
 import dev.baton.rpc.Proxies;
 import dev.baton.rpc.TokenText;
+import dev.baton.transfer.FileProblems;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;

@@ -564,6 +564,12 @@ class VerbsTest {
     Outcome format = baton.run("dataset", "push", "digits", idx().toString(), "--format", "idy");
     assertThat(format.code()).isEqualTo(2);
     assertThat(format.err()).contains("idy").contains("image-folder").hasLineCount(1);
+    // A link to nowhere.
+    Path state = Files.createDirectory(dir.resolve("state")).resolve("baton");
+    Files.createSymbolicLink(state, dir.resolve("nowhere"));
+    baton.environment.put("XDG_STATE_HOME", state.getParent().toString());
+    assertThat(baton.run("dataset", "push", "digits", idx().toString()).err())
+        .isEqualTo("error: " + state + ": exists already\n");
     assertThat(baton.coordinator.uploads).isEmpty();
   }
 
@@ -797,6 +803,10 @@ class VerbsTest {
                 2,
                 "",
                 "error: cannot read the token file " + dir + "/none: no such file or folder\n"));
+    Path binary = Files.write(dir.resolve("binary"), new byte[] {(byte) 0xff, 0, (byte) 0xfe});
+    assertThat(baton.run("jobs", "--token-file", binary.toString()))
+        .isEqualTo(
+            new Outcome(2, "", "error: cannot read the token file " + binary + ": is not text\n"));
     assertThat(baton.run("jobs", "--coordinator", "nowhere").err())
         .startsWith("error: the coordinator's address 'nowhere': the port is missing");
     Path config = Files.createDirectories(dir.resolve(".config/baton")).resolve("config.yaml");

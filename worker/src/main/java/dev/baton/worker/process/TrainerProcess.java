@@ -107,6 +107,8 @@ public final class TrainerProcess {
       ProcessBuilder builder =
           new ProcessBuilder(command.line(dir, socket)).redirectErrorStream(true);
       Map<String, String> environment = builder.environment();
+      // A job's model and data need not know what the daemon may do.
+      environment.remove("BATON_TOKEN");
       environment.putAll(setting.environment());
       environment.putAll(command.natives().environment(environment));
       Process process = builder.start();
