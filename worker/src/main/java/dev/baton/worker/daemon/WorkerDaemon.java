@@ -24,7 +24,6 @@ import dev.baton.worker.lease.LeaseLoop;
 import dev.baton.worker.lease.Loop;
 import dev.baton.worker.process.TrainerCommand;
 import dev.baton.worker.process.TrainerProcess;
-import dev.baton.worker.process.TrainerSetting;
 import java.nio.file.Path;
 import java.util.Collection;
 import java.util.List;
@@ -189,6 +188,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
     if (duty != Duty.DRAINING) {
       log.info("draining: {}", why);
       turnTo(Duty.DRAINING, why);
+      trainers.rest();
       handOverAll(HANDED_OVER);
     }
   }
@@ -492,8 +492,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
         || present.map(run -> run.fits(assignment)).orElse(false)) {
       return;
     }
-    Optional<TrainerSetting> setting = runs.setting(assignment.getSpec());
-    if (setting.isEmpty()) {
+    if (runs.setting(assignment.getSpec()).isEmpty()) {
       log.info("job {}: no GPU is free to prepare it on", jobId);
       return;
     }
@@ -502,9 +501,10 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
       makeWay();
     }
     log.info("job {}: to be {}", jobId, assignment.getStageOnly() ? "staged" : "prepared");
-    create(assignment).start();
+    JobRun run = create(assignment);
+    run.start();
     if (assignment.getStageOnly()) {
-      trainers.expect(setting.get());
+      trainers.expect(run.setting());
     }
   }
 
@@ -597,7 +597,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
 
   // A new spare takes more than a second of a processor: never while a job is on its way.
   private void replenish() {
-    if (!leaving && runs.all().stream().noneMatch(JobRun::isStarting)) {
+    if (duty == Duty.WORKING && runs.all().stream().noneMatch(JobRun::isStarting)) {
       trainers.replenish();
     }
   }

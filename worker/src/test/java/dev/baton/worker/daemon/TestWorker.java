@@ -24,6 +24,7 @@ import java.util.List;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /** A whole worker with processes for trainers, of a coordinator that does as the test says. */
@@ -37,13 +38,20 @@ final class TestWorker implements AutoCloseable {
 
   /** Starts it; returns once the coordinator knows all about it. */
   TestWorker(Path dir, int slots) throws Exception {
+    this(dir, slots, 0);
+  }
+
+  /** The same on a machine with GPUs, of which its trainers make no use. */
+  TestWorker(Path dir, int slots, int gpus) throws Exception {
     this.dir = dir;
     coordinator = new FakeCoordinator(100, 2_000);
     channel = Channels.open(coordinator.address(), FakeCoordinator.TOKEN);
+    Machine.Builder machine = Machine.newBuilder().setCpus(2);
+    IntStream.range(0, gpus).forEach(i -> machine.addGpusBuilder().setIndex(i));
     daemon =
         new WorkerDaemon(
             new WorkerDaemon.Identity("worker-1", "w1", slots),
-            Machine.newBuilder().setCpus(2).build(),
+            machine.build(),
             new WorkerDaemon.Reach(
                 "worker-1.example", 7_654, "here", new PortRange(40_001, 40_009)),
             new WorkerDaemon.Parts(

@@ -228,6 +228,7 @@ class WorkerDaemonTest {
     await("trains", () -> reportedStep() >= 3);
     coordinator.order(lease, OrderKind.ORDER_KIND_DRAIN, "");
     await("handed over", () -> !coordinator.stands(lease));
+    await("no trainer is left", () -> ProcessHandle.current().descendants().count() == 0);
     coordinator.offer(coordinator.assignment("k", job("finish", 9_999, 2, 0, 0)));
     FinishAttemptRequest back = finished(1);
     assertThat(back.getOutcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_RELEASED);
