@@ -1,6 +1,7 @@
 package dev.baton.worker.daemon;
 
 import dev.baton.transfer.Contents;
+import dev.baton.transfer.FileProblems;
 import dev.baton.transfer.ObjectTransfer;
 import dev.baton.transfer.TransferListener;
 import dev.baton.v1.AttemptOutcome;
@@ -42,7 +43,6 @@ final class AttemptOutbox {
   private static final Logger log = LoggerFactory.getLogger(AttemptOutbox.class);
 
   private static final int COMMIT_TRIES = 3;
-  private static final Duration ARTIFACT_LIMIT = Duration.ofMinutes(10);
   private static final long TRAINER_EXIT_SECONDS = 10;
 
   /** As long as it takes: the lease bounds it. */
@@ -325,7 +325,7 @@ final class AttemptOutbox {
             .clearArtifacts()
             .clearResult()
             .setOutcome(AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR)
-            .setMessage("the results cannot be stored: " + e.getMessage());
+            .setMessage("the results cannot be stored: " + FileProblems.describe(e));
       }
     }
     try {
@@ -350,17 +350,22 @@ final class AttemptOutbox {
     events.execute(() -> listener.onEnded(how));
   }
 
+  // However long the store is away or full: what is trained would only be trained again.
   private CompletedUpload store(String name, Path file) throws IOException, InterruptedException {
     UploadContent content = Contents.describe(file);
     String id = UUID.randomUUID().toString();
-    long started = System.nanoTime();
     for (long wait = HeldLease.firstWait(); ; wait = HeldLease.nextWait(wait)) {
       try {
         return put(file, content, id);
       } catch (IOException e) {
         rethrowTermOver(e);
-        if (System.nanoTime() - started > ARTIFACT_LIMIT.toNanos()) {
-          throw e;
+        if (e instanceof CoordinatorException refusal
+            && refusal.kind() != CoordinatorException.Kind.TRY_AGAIN) {
+          throw refusal;
+        }
+        // Which no waiting would mend.
+        if (!Contents.describe(file).equals(content)) {
+          throw new IOException(file + " has changed since it was written", e);
         }
         log.warn("{}: {} is not stored yet: {}", lease, name, e.getMessage());
       }

@@ -445,6 +445,29 @@ class WorkerDaemonTest {
   }
 
   @Test
+  void aResultWaitsForTheStoreAsLongAsTheLeaseIsHeld() {
+    coordinator.store.fail(Integer.MAX_VALUE);
+    LeaseRef lease = coordinator.offer(coordinator.assignment("j", job("finish", 5, 2, 0, 0)));
+    await("tried twice", () -> coordinator.store.failuresLeft() < Integer.MAX_VALUE - 1);
+    assertThat(coordinator.copy(coordinator.finished)).isEmpty();
+    coordinator.store.fail(0);
+    assertThat(finished(1).getLease()).isEqualTo(lease);
+    assertThat(finished(1).getOutcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED);
+  }
+
+  @Test
+  void aResultThatIsGoneIsTheWorkersError() throws Exception {
+    coordinator.store.fail(Integer.MAX_VALUE);
+    coordinator.offer(coordinator.assignment("j", job("finish", 5, 2, 0, 0)));
+    await("tried", () -> coordinator.store.failuresLeft() < Integer.MAX_VALUE);
+    Path model = only("attempts").resolve("attempt/model.txt");
+    Files.delete(model);
+    assertThat(finished(1).getOutcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_WORKER_ERROR);
+    assertThat(finished(1).getMessage())
+        .isEqualTo("the results cannot be stored: " + model + ": no such file or folder");
+  }
+
+  @Test
   void aCheckpointThatCannotBeStoredIsFollowedByAnother() {
     coordinator.loseUploads(3);
     LeaseRef lease = coordinator.offer(coordinator.assignment("j", job("finish", 99_999, 5, 0, 0)));

@@ -164,6 +164,11 @@ public final class FakeStore implements ObjectTransfer, AutoCloseable {
     }
   }
 
+  /** How many of {@link #fail} are left. */
+  public synchronized int failuresLeft() {
+    return failures;
+  }
+
   private void mayFail() throws IOException {
     if (failures > 0) {
       failures--;
