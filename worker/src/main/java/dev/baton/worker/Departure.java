@@ -13,7 +13,9 @@ final class Departure implements PresenceWatch.Worker {
   private static final Logger log = LoggerFactory.getLogger(Departure.class);
 
   private final WorkerDaemon daemon;
-  private final AtomicReference<ExitReason> first = new AtomicReference<>();
+  private final AtomicReference<Left> first = new AtomicReference<>();
+
+  private record Left(ExitReason exit, String reason) {}
 
   Departure(WorkerDaemon daemon) {
     this.daemon = daemon;
@@ -21,7 +23,14 @@ final class Departure implements PresenceWatch.Worker {
 
   /** Why it leaves, if it does. */
   Optional<ExitReason> exitReason() {
-    return Optional.ofNullable(first.get());
+    return Optional.ofNullable(first.get()).map(Left::exit);
+  }
+
+  /** What somebody has to mend before it can come back; empty where it left for another reason. */
+  Optional<String> refusal() {
+    return Optional.ofNullable(first.get())
+        .filter(left -> left.exit() == ExitReason.REFUSED)
+        .map(Left::reason);
   }
 
   @Override
@@ -47,7 +56,7 @@ final class Departure implements PresenceWatch.Worker {
   /** Any thread may call it. */
   @Override
   public void leave(ExitReason exit, String reason) {
-    if (first.compareAndSet(null, exit)) {
+    if (first.compareAndSet(null, new Left(exit, reason))) {
       log.info("leaving ({}): {}", exit.word(), reason);
       daemon.leave(reason);
     }

@@ -8,6 +8,7 @@ import dev.baton.rpc.TokenText;
 import dev.baton.transfer.Bandwidth;
 import dev.baton.transfer.FileProblems;
 import dev.baton.transfer.HttpObjectTransfer;
+import dev.baton.v1.CoordinatorInfo;
 import dev.baton.v1.Machine;
 import dev.baton.worker.cache.DatasetCache;
 import dev.baton.worker.config.ByteSize;
@@ -20,6 +21,9 @@ import dev.baton.worker.daemon.ThreadLoop;
 import dev.baton.worker.daemon.WorkDir;
 import dev.baton.worker.daemon.WorkerDaemon;
 import dev.baton.worker.grpc.GrpcCoordinator;
+import dev.baton.worker.lease.CoordinatorException;
+import dev.baton.worker.lease.HeldLease;
+import dev.baton.worker.leaving.EndOfLife;
 import dev.baton.worker.leaving.ExitReason;
 import dev.baton.worker.leaving.LeavingOptions;
 import dev.baton.worker.leaving.OnExit;
@@ -292,6 +296,7 @@ final class WorkerCommand implements Callable<Integer> {
     try (ThreadLoop loop = new ThreadLoop();
         ProbeListener probes =
             ProbeListener.open(id, config.advertise().isPresent(), config.ports())) {
+      GrpcCoordinator reached = new GrpcCoordinator(channel, config.access());
       WorkerDaemon daemon =
           new WorkerDaemon(
               new WorkerDaemon.Identity(id, config.name(), jobs),
@@ -299,7 +304,7 @@ final class WorkerCommand implements Callable<Integer> {
               new WorkerDaemon.Reach(
                   config.advertise().orElse(""), probes.port(), LoopbackId.find(), config.ports()),
               new WorkerDaemon.Parts(
-                  new GrpcCoordinator(channel, config.access()),
+                  reached,
                   transfer,
                   new DatasetCache(dir.path(), config.cacheQuotaBytes(), Clock.systemUTC()),
                   trainerCommand(machine, natives),
@@ -307,16 +312,22 @@ final class WorkerCommand implements Callable<Integer> {
                   loop,
                   io,
                   StallWatch.LEAST_NANOS));
-      var unused = daemon.welcomed().thenRun(() -> ready(config));
+      var ready = daemon.welcomed().thenRun(() -> ready(config));
       CountDownLatch closed = new CountDownLatch(1);
       Departure departure = new Departure(daemon);
       Thread atSignal = new Thread(() -> leave(daemon, departure, closed), "signal");
       Runtime.getRuntime().addShutdownHook(atSignal);
       daemon.start();
-      new PresenceWatch(presence, departure, transfer::longest, LOCAL, loop).start();
+      PresenceWatch watch = new PresenceWatch(presence, departure, transfer::longest, LOCAL, loop);
+      watch.start();
+      var asked = daemon.welcomed().thenRunAsync(() -> heedTokensEnd(reached, watch), io);
       leaving.spotWatch(notice -> departure.leave(ExitReason.SPOT, notice)).start();
       try {
-        return await(daemon);
+        await(daemon);
+        if (departure.refusal().isPresent()) {
+          throw new IOException(departure.refusal().get());
+        }
+        return CommandLine.ExitCode.OK;
       } finally {
         // The session's end is on its way.
         channel.shutdown();
@@ -329,6 +340,31 @@ final class WorkerCommand implements Callable<Integer> {
           closed.countDown();
         }
       }
+    }
+  }
+
+  // Without a token nothing could be handed over, so that it must go before.
+  private static void heedTokensEnd(GrpcCoordinator coordinator, PresenceWatch watch) {
+    try {
+      for (long wait = HeldLease.firstWait(); ; wait = HeldLease.nextWait(wait)) {
+        try {
+          CoordinatorInfo info = coordinator.info();
+          if (info.getTokenExpiresAtMs() != 0) {
+            // Its clock counts, not this machine's.
+            watch.alsoEnds(
+                EndOfLife.ofToken(LOCAL.instant(), info.getTokenExpiresAtMs() - info.getTimeMs()));
+          }
+          return;
+        } catch (CoordinatorException e) {
+          if (e.kind() != CoordinatorException.Kind.TRY_AGAIN) {
+            log.info("the token's end is not known: {}", e.getMessage());
+            return;
+          }
+        }
+        Thread.sleep(wait);
+      }
+    } catch (InterruptedException e) {
+      log.debug("the worker has ended");
     }
   }
 
@@ -376,9 +412,9 @@ final class WorkerCommand implements Callable<Integer> {
     }
   }
 
-  private int await(WorkerDaemon daemon) throws IOException, InterruptedException {
+  private static void await(WorkerDaemon daemon) throws IOException, InterruptedException {
     try {
-      return daemon.ended().get();
+      var unused = daemon.ended().get();
     } catch (ExecutionException e) {
       if (e.getCause() instanceof IOException refusal) {
         throw refusal;

@@ -170,10 +170,10 @@ class MainTest {
     Process worker = worker();
     assertThat(worker.waitFor(30, TimeUnit.SECONDS)).isTrue();
     assertThat(worker.exitValue()).isEqualTo(1);
-    assertThat(text("err").lines().filter(l -> l.startsWith("error:")))
+    assertThat(errors())
         .singleElement()
         .asString()
-        .contains("this token is unknown");
+        .contains("this token is unknown", "'baton token create --role worker'");
     assertThat(text("err")).doesNotContain("\tat ");
     assertThat(text("out")).isEmpty();
   }
@@ -223,6 +223,43 @@ class MainTest {
     Files.createDirectory(token);
     assertThat(usage("--work-dir", dir + "/w"))
         .isEqualTo("error: --token-file: cannot read " + token + ": is a folder, not a file\n");
+  }
+
+  @Test
+  void whoseTokenEndsHandsOverBeforeAndSaysSo() throws Exception {
+    coordinator.holdInfo();
+    Process worker = worker();
+    ready();
+    LeaseRef lease = coordinator.offer(coordinator.assignment("j", job("finish", 9_999, 2, 0, 0)));
+    await("trains", () -> !coordinator.copy(coordinator.progress).isEmpty());
+    coordinator.tokenEndsIn(10_000);
+    assertThat(worker.waitFor(30, TimeUnit.SECONDS)).isTrue();
+    assertThat(worker.exitValue()).isEqualTo(1);
+    assertThat(coordinator.stands(lease)).isFalse();
+    assertThat(coordinator.committedStep()).isPositive();
+    assertThat(errors())
+        .singleElement()
+        .asString()
+        .matches(
+            "error: the token expires at \\S+; make a new one with 'baton token create --role"
+                + " worker'");
+  }
+
+  @Test
+  void whoseTokenIsOverEnds() throws Exception {
+    Process worker = worker();
+    ready();
+    coordinator.expireToken();
+    assertThat(worker.waitFor(30, TimeUnit.SECONDS)).isTrue();
+    assertThat(worker.exitValue()).isEqualTo(1);
+    assertThat(errors())
+        .containsExactly(
+            "error: UNAUTHENTICATED: token t expired at 2026-03-01T20:00:00Z; ask for a new one"
+                + " (baton token create)");
+  }
+
+  private List<String> errors() {
+    return text("err").lines().filter(line -> line.startsWith("error:")).toList();
   }
 
   @Test

@@ -30,6 +30,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -109,8 +110,8 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   private final JobRun.Context context;
   private final LeaseLoop leaseLoop;
   private final Runs runs;
-  private final CompletableFuture<Void> welcomed = new CompletableFuture<>();
-  private final CompletableFuture<Integer> ended = new CompletableFuture<>();
+  private final CompletableFuture<@Nullable Void> welcomed = new CompletableFuture<>();
+  private final CompletableFuture<@Nullable Void> ended = new CompletableFuture<>();
   private Duty duty = Duty.WORKING;
   // Why it does not work.
   private String reason = "";
@@ -148,12 +149,12 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   }
 
   /** Completed when the first session stands. */
-  public CompletableFuture<Void> welcomed() {
+  public CompletableFuture<@Nullable Void> welcomed() {
     return welcomed;
   }
 
-  /** Completed with the exit code when the worker has ended; exceptionally where it was refused. */
-  public CompletableFuture<Integer> ended() {
+  /** Completed when the worker has ended; exceptionally where it was refused. */
+  public CompletableFuture<@Nullable Void> ended() {
     return ended;
   }
 
@@ -259,13 +260,13 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
         () -> {
           parted = true;
           endIfNothingIsLeft();
-          parts.loop().schedule(LAST_OFFERS_NANOS, () -> ended.complete(0));
+          parts.loop().schedule(LAST_OFFERS_NANOS, () -> ended.complete(null));
         });
   }
 
   private void endIfNothingIsLeft() {
     if (parted && givingBack == 0) {
-      ended.complete(0);
+      ended.complete(null);
     }
   }
 

@@ -2,17 +2,20 @@ package dev.baton.worker.grpc;
 
 import dev.baton.rpc.Access;
 import dev.baton.rpc.TrustProblems;
+import dev.baton.v1.AdminServiceGrpc;
 import dev.baton.v1.AppendLogRequest;
 import dev.baton.v1.BeginAttemptRequest;
 import dev.baton.v1.BeginAttemptResponse;
 import dev.baton.v1.CommitCheckpointRequest;
 import dev.baton.v1.CommitCheckpointResponse;
+import dev.baton.v1.CoordinatorInfo;
 import dev.baton.v1.CoordinatorMessage;
 import dev.baton.v1.CreateDownloadRequest;
 import dev.baton.v1.CreateUploadRequest;
 import dev.baton.v1.DownloadTicket;
 import dev.baton.v1.FinishAttemptRequest;
 import dev.baton.v1.FinishAttemptResponse;
+import dev.baton.v1.GetInfoRequest;
 import dev.baton.v1.UploadTicket;
 import dev.baton.v1.WorkerMessage;
 import dev.baton.v1.WorkerServiceGrpc;
@@ -29,6 +32,8 @@ import org.jspecify.annotations.Nullable;
 
 /** The coordinator over a gRPC channel that adds the token and the deadlines to its calls. */
 public final class GrpcCoordinator implements Coordinator {
+  private static final String TOKEN_CREATE = "baton token create";
+
   private final ManagedChannel channel;
   private final Access access;
   private final WorkerServiceGrpc.WorkerServiceStub streams;
@@ -89,6 +94,13 @@ public final class GrpcCoordinator implements Coordinator {
     return call(() -> calls.appendLog(request)).getNextOffset();
   }
 
+  /** What it is, and how long the token that it is shown is valid. */
+  public CoordinatorInfo info() throws CoordinatorException {
+    return call(
+        () ->
+            AdminServiceGrpc.newBlockingStub(channel).getInfo(GetInfoRequest.getDefaultInstance()));
+  }
+
   private <T> T call(Supplier<T> call) throws CoordinatorException {
     try {
       return call.get();
@@ -125,9 +137,13 @@ public final class GrpcCoordinator implements Coordinator {
               CoordinatorException.Kind.REFUSED;
         };
     String description = status.getDescription();
+    String message =
+        description == null ? status.getCode().toString() : status.getCode() + ": " + description;
     return new CoordinatorException(
         kind,
-        description == null ? status.getCode().toString() : status.getCode() + ": " + description,
+        status.getCode() == Status.Code.UNAUTHENTICATED && !message.contains(TOKEN_CREATE)
+            ? message + "; make a new one with '" + TOKEN_CREATE + " --role worker'"
+            : message,
         error);
   }
 

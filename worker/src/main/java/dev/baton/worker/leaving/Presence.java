@@ -3,12 +3,11 @@ package dev.baton.worker.leaving;
 import java.time.Duration;
 import java.time.Instant;
 import java.time.ZonedDateTime;
-import java.time.temporal.ChronoUnit;
 import java.util.Optional;
 
 /**
- * Whether a worker is there for jobs: decides by the machine's end, the hours of the day and
- * idleness. Pure. Not thread-safe.
+ * Whether a worker is there for jobs: decides by the end of its machine or token, the hours of the
+ * day and idleness. Pure. Not thread-safe.
  */
 public final class Presence {
 
@@ -42,7 +41,7 @@ public final class Presence {
     }
   }
 
-  private final Optional<EndOfLife> end;
+  private Optional<EndOfLife> end;
   private final Hours hours;
   private final Optional<Duration> idleExit;
   private final IdleTime idleTime;
@@ -57,6 +56,13 @@ public final class Presence {
     this.hours = hours;
     this.idleExit = idleExit;
     this.idleTime = new IdleTime(nowNanos);
+  }
+
+  /** Has one more end count, where it comes first. */
+  public void alsoEnds(EndOfLife other) {
+    if (end.isEmpty() || other.at().isBefore(end.get().at())) {
+      end = Optional.of(other);
+    }
   }
 
   /**
@@ -74,10 +80,10 @@ public final class Presence {
       Instant instant = now.toInstant();
       boolean last = !instant.isBefore(end.get().lastOfferAt(upload));
       if (!instant.isBefore(end.get().leaveAt(upload)) || (last && !busy)) {
-        return Decision.leave(ExitReason.END, ends(now));
+        return Decision.leave(end.get().cause().exit(), end.get().sentence(now.getZone()));
       }
       if (last && open) {
-        return Decision.stay(Stance.FINISH, ends(now));
+        return Decision.stay(Stance.FINISH, end.get().sentence(now.getZone()));
       }
     }
     if (!open) {
@@ -88,16 +94,5 @@ public final class Presence {
           ExitReason.IDLE, "nothing to do for " + idleExit.get().toSeconds() + " s");
     }
     return Decision.WORK;
-  }
-
-  private String ends(ZonedDateTime now) {
-    return end.map(
-            e ->
-                "its machine ends at "
-                    + e.at()
-                        .atZone(now.getZone())
-                        .truncatedTo(ChronoUnit.SECONDS)
-                        .toLocalDateTime())
-        .orElse("");
   }
 }

@@ -55,6 +55,11 @@ public final class PresenceWatch {
     loop.execute(this::look);
   }
 
+  /** Has one more end count; any thread may call it. */
+  public void alsoEnds(EndOfLife end) {
+    loop.execute(() -> presence.alsoEnds(end));
+  }
+
   private void look() {
     Decision decision =
         presence.look(ZonedDateTime.now(clock), loop.nanoTime(), worker.busy(), upload.get());

@@ -68,6 +68,7 @@ class PresenceTest {
   private final long base = Long.MAX_VALUE - Duration.ofMinutes(1).toNanos();
   private final ManualLoop loop = new ManualLoop(base);
   private final List<String> told = new ArrayList<>();
+  private PresenceWatch watch;
   private boolean busy;
   private Duration upload = Duration.ZERO;
 
@@ -82,7 +83,8 @@ class PresenceTest {
             hours.isEmpty() ? Hours.ALL : Hours.parse(hours),
             idleExit,
             base);
-    new PresenceWatch(presence, new Told(), () -> upload, new LoopClock(), loop).start();
+    watch = new PresenceWatch(presence, new Told(), () -> upload, new LoopClock(), loop);
+    watch.start();
   }
 
   @Test
@@ -119,6 +121,21 @@ class PresenceTest {
     watch(Optional.of(Duration.ofMinutes(10)), "", Optional.empty());
     loop.advance(Duration.ofMinutes(11));
     assertThat(told).containsExactly("580 leave (end): its machine ends at 2026-03-01T21:10");
+  }
+
+  @Test
+  void itsTokensEndIsAnEndToo() {
+    busy = true;
+    watch(Optional.of(Duration.ofMinutes(10)), "", Optional.empty());
+    loop.advance(Duration.ofMinutes(1));
+    watch.alsoEnds(EndOfLife.ofToken(new LoopClock().instant(), 120_000));
+    // One that comes later changes nothing.
+    watch.alsoEnds(EndOfLife.ofToken(new LoopClock().instant(), 150_000));
+    loop.advance(Duration.ofMinutes(11));
+    String reason =
+        "the token expires at 2026-03-01T21:03; make a new one with 'baton token create --role"
+            + " worker'";
+    assertThat(told).containsExactly("160 finish: " + reason, "165 leave (refused): " + reason);
   }
 
   @Test

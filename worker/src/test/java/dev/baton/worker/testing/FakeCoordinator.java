@@ -2,6 +2,7 @@ package dev.baton.worker.testing;
 
 import com.google.protobuf.ByteString;
 import dev.baton.rpc.Channels;
+import dev.baton.v1.AdminServiceGrpc;
 import dev.baton.v1.AppendLogRequest;
 import dev.baton.v1.AppendLogResponse;
 import dev.baton.v1.Assignment;
@@ -12,12 +13,14 @@ import dev.baton.v1.CheckpointKept;
 import dev.baton.v1.CollectiveBackend;
 import dev.baton.v1.CommitCheckpointRequest;
 import dev.baton.v1.CommitCheckpointResponse;
+import dev.baton.v1.CoordinatorInfo;
 import dev.baton.v1.CoordinatorMessage;
 import dev.baton.v1.CreateDownloadRequest;
 import dev.baton.v1.CreateUploadRequest;
 import dev.baton.v1.DownloadTicket;
 import dev.baton.v1.FinishAttemptRequest;
 import dev.baton.v1.FinishAttemptResponse;
+import dev.baton.v1.GetInfoRequest;
 import dev.baton.v1.GroupBroken;
 import dev.baton.v1.GroupReady;
 import dev.baton.v1.GroupWaiting;
@@ -69,6 +72,11 @@ import org.jspecify.annotations.Nullable;
 public final class FakeCoordinator implements AutoCloseable {
   public static final String TOKEN = "token-of-a-test";
 
+  private static final long FOR_EVER = 0;
+  private static final Status EXPIRED =
+      Status.UNAUTHENTICATED.withDescription(
+          "token t expired at 2026-03-01T20:00:00Z; ask for a new one (baton token create)");
+
   public final FakeStore store;
   public final long heartbeatMillis;
   public final long leaseMillis;
@@ -102,6 +110,8 @@ public final class FakeCoordinator implements AutoCloseable {
   private boolean repeating;
   private boolean holdingWelcomes;
   private @Nullable CoordinatorMessage heldWelcome;
+  private @Nullable Long tokenLeftMillis = FOR_EVER;
+  private boolean expired;
   private @Nullable String beginRefusal;
   private @Nullable String commitRefusal;
   private int failingCalls;
@@ -126,6 +136,7 @@ public final class FakeCoordinator implements AutoCloseable {
                     new InetSocketAddress(InetAddress.getLoopbackAddress(), at),
                     InsecureServerCredentials.create()))
             .addService(new Service())
+            .addService(new Info())
             .intercept(new Gate())
             .build()
             .start();
@@ -195,6 +206,26 @@ public final class FakeCoordinator implements AutoCloseable {
   /** The next calls (not streams) fail with UNAVAILABLE. */
   public synchronized void failCalls(int n) {
     failingCalls = n;
+  }
+
+  /** Answers GetInfo only once {@link #tokenEndsIn} is known. */
+  public synchronized void holdInfo() {
+    tokenLeftMillis = null;
+  }
+
+  public synchronized void tokenEndsIn(long millis) {
+    tokenLeftMillis = millis;
+    notifyAll();
+  }
+
+  /** The token is over: calls are refused, and so is the session. */
+  public synchronized void expireToken() {
+    expired = true;
+    StreamObserver<CoordinatorMessage> refused = stream;
+    stream = null;
+    if (refused != null) {
+      refused.onError(EXPIRED.asException());
+    }
   }
 
   /** Attempts cannot begin, for this reason; where there is none, they can again. */
@@ -424,6 +455,10 @@ public final class FakeCoordinator implements AutoCloseable {
       }
       boolean fails = false;
       synchronized (FakeCoordinator.this) {
+        if (expired) {
+          call.close(EXPIRED, new Metadata());
+          return new ServerCall.Listener<>() {};
+        }
         if (failingCalls > 0 && call.getMethodDescriptor().getType().clientSendsOneMessage()) {
           failingCalls--;
           fails = true;
@@ -434,6 +469,30 @@ public final class FakeCoordinator implements AutoCloseable {
         return new ServerCall.Listener<>() {};
       }
       return next.startCall(call, headers);
+    }
+  }
+
+  private final class Info extends AdminServiceGrpc.AdminServiceImplBase {
+    @Override
+    public void getInfo(GetInfoRequest request, StreamObserver<CoordinatorInfo> to) {
+      synchronized (FakeCoordinator.this) {
+        try {
+          while (tokenLeftMillis == null) {
+            FakeCoordinator.this.wait();
+          }
+        } catch (InterruptedException e) {
+          to.onError(Status.UNAVAILABLE.asException());
+          return;
+        }
+        // A clock far from the worker's.
+        long now = 1_000_000;
+        CoordinatorInfo.Builder info = CoordinatorInfo.newBuilder().setTimeMs(now);
+        if (tokenLeftMillis != FOR_EVER) {
+          info.setTokenExpiresAtMs(now + tokenLeftMillis);
+        }
+        to.onNext(info.build());
+        to.onCompleted();
+      }
     }
   }
 
