@@ -120,9 +120,7 @@ final class Doctor implements Callable<Integer> {
       diagnosis.fail(
           "process", "the lock in " + dir + " cannot be looked at: " + FileProblems.describe(e));
     } catch (UncheckedIOException e) {
-      diagnosis.warn(
-          "disk",
-          "what is cached in " + dir + " cannot be read: " + FileProblems.describe(e.getCause()));
+      diagnosis.warn("disk", "what is cached in " + dir + " cannot be read: " + e.getMessage());
     }
     return there;
   }
