@@ -34,7 +34,6 @@ final class GroupMember {
 
   // What the coordinator has to know now; said again in each new session.
   private @Nullable WorkerMessage said;
-  private boolean formed;
 
   /**
    * @param assignment of this term, with its group
@@ -74,11 +73,6 @@ final class GroupMember {
             .build());
   }
 
-  /** Whether the group stands. */
-  boolean formed() {
-    return formed;
-  }
-
   /** The trainer waits for the others. */
   void onWaiting(TrainerGroupWaiting what) {
     if (ours(what.getGroup(), "waits for")) {
@@ -112,7 +106,6 @@ final class GroupMember {
       return false;
     }
     said = null;
-    formed = true;
     return true;
   }
 
@@ -121,7 +114,6 @@ final class GroupMember {
     if (!ours(what.getGroup(), "has broken with")) {
       return false;
     }
-    formed = false;
     log.warn(
         "group {}, rank {}: broken after step {}: {}",
         what.getGroup(),

@@ -7,9 +7,6 @@ import java.nio.ByteBuffer;
  * trained. The consumer releases it once.
  */
 public interface Batch {
-  /** The epoch it belongs to, from 1; 0 in an evaluation. */
-  int epoch();
-
   /**
    * The step that it makes, from 1, over all epochs; in an evaluation the batch's number, from 1,
    * among those of its replica.

@@ -205,7 +205,6 @@ abstract class BatchRing implements Batches {
     private @Nullable ByteBuffer ownY;
     private int @Nullable [] inOrder;
     private long step;
-    private int epoch;
     private int samples;
     private int[] bounds = fullBounds;
     private @Nullable ByteBuffer x;
@@ -213,7 +212,6 @@ abstract class BatchRing implements Batches {
 
     void fill(long filledStep) {
       step = filledStep;
-      epoch = sequence.epochOf(step);
       int all = sequence.samplesOf(step);
       bounds = all == sequence.maxSamples() ? fullBounds : BatchPlan.shardBounds(all, shards);
       samples = bounds[held.to()] - bounds[held.from()];
@@ -262,11 +260,6 @@ abstract class BatchRing implements Batches {
 
     private ByteBuffer direct(int sampleBytes) {
       return ByteBuffer.allocateDirect(maxHeld * sampleBytes).order(ByteOrder.nativeOrder());
-    }
-
-    @Override
-    public int epoch() {
-      return epoch;
     }
 
     @Override

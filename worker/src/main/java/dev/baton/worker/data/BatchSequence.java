@@ -6,8 +6,6 @@ interface BatchSequence {
 
   long lastStep();
 
-  int epochOf(long step);
-
   int samplesOf(long step);
 
   /** Where the step's batch begins in the order. */

@@ -56,11 +56,6 @@ public final class EvalBatches extends BatchRing {
     }
 
     @Override
-    public int epochOf(long step) {
-      return 0;
-    }
-
-    @Override
     public int samplesOf(long step) {
       return number(step) > plan.totalSteps() ? 0 : plan.samplesOf(number(step));
     }

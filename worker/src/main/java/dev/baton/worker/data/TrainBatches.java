@@ -61,11 +61,6 @@ public final class TrainBatches extends BatchRing {
     }
 
     @Override
-    public int epochOf(long step) {
-      return plan.epochOf(step);
-    }
-
-    @Override
     public int samplesOf(long step) {
       return plan.samplesOf(step);
     }

@@ -42,10 +42,6 @@ public final class HeldLease {
     return LeaseDeadline.passed(deadlineNanos, nanoTime.getAsLong());
   }
 
-  public synchronized boolean over() {
-    return over;
-  }
-
   /** Moves the deadline, never back: replies may be late. */
   public synchronized void renew(long newDeadlineNanos) {
     deadlineNanos = LeaseDeadline.later(deadlineNanos, newDeadlineNanos);

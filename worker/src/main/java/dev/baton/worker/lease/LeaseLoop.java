@@ -181,11 +181,6 @@ public final class LeaseLoop {
     then.run();
   }
 
-  /** Whether a session stands. */
-  public boolean connected() {
-    return current != null && current.welcomed;
-  }
-
   /** Sends a message in the session, if one stands. */
   public void send(WorkerMessage message) {
     if (current != null && current.welcomed) {

@@ -133,12 +133,10 @@ class BatchesTest {
     try (Batches batches = new TrainBatches(new Numbers(5, -1), plan, 0, true, 2)) {
       Batch batch = take(batches);
       assertThat(batch.step()).isEqualTo(2);
-      assertThat(batch.epoch()).isEqualTo(1);
       assertThat(batch.shardBounds()).containsExactly(0, 1, 1);
       batch.release();
       batch = take(batches);
       assertThat(batch.step()).isEqualTo(3);
-      assertThat(batch.epoch()).isEqualTo(2);
       assertThat(batch.shardBounds()).containsExactly(0, 2, 4);
       batch.release();
     }
@@ -206,7 +204,6 @@ class BatchesTest {
   void evaluationTakesEverySampleOnce() throws InterruptedException {
     try (Batches batches = new EvalBatches(new Numbers(10, -1), 4, 3)) {
       Batch first = take(batches);
-      assertThat(first.epoch()).isZero();
       assertThat(first.step()).isEqualTo(1);
       assertThat(first.shardBounds()).containsExactly(0, 2, 3, 4);
       first.release();

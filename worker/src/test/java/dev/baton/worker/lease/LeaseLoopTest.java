@@ -99,7 +99,7 @@ class LeaseLoopTest {
     loop.run();
     assertThat(holder.renewed).hasSize(1);
     assertThat(holder.ended).isEmpty();
-    assertThat(lease.over()).isFalse();
+    assertThat(over(lease)).isFalse();
   }
 
   @Test
@@ -111,8 +111,8 @@ class LeaseLoopTest {
     long seq = streams.last().heartbeats().get(1).getSeq();
     streams.last().say(reply(seq, List.of(other.ref()), List.of(lease.ref())));
     loop.run();
-    assertThat(lease.over()).isTrue();
-    assertThat(other.over()).isFalse();
+    assertThat(over(lease)).isTrue();
+    assertThat(over(other)).isFalse();
     assertThat(holder.ended).containsExactly(lease);
   }
 
@@ -189,8 +189,11 @@ class LeaseLoopTest {
     old.say(reply(seq, List.of(), List.of(lease.ref())));
     old.listener.onEnd(unavailable());
     loop.run();
-    assertThat(lease.over()).isFalse();
-    assertThat(leases.connected()).isTrue();
+    assertThat(over(lease)).isFalse();
+    // The session stands.
+    int sent = streams.last().heartbeats().size();
+    leases.heartbeatNow();
+    assertThat(streams.last().heartbeats()).hasSize(sent + 1);
     assertThat(streams.opened).hasSize(2);
   }
 
@@ -276,6 +279,17 @@ class LeaseLoopTest {
     loop.advance(Duration.ofMinutes(1));
     assertThat(stops).isEqualTo(1);
     assertThat(streams.opened).hasSize(1);
+  }
+
+  private static boolean over(HeldLease lease) {
+    try {
+      lease.pause(0);
+      return false;
+    } catch (CoordinatorException e) {
+      return e.kind() == CoordinatorException.Kind.TERM_OVER;
+    } catch (InterruptedException e) {
+      throw new AssertionError(e);
+    }
   }
 
   private void stop() {

@@ -26,10 +26,5 @@ record HostBatch(long step, int samples, int shards, ByteBuffer x, ByteBuffer y)
   }
 
   @Override
-  public int epoch() {
-    return 1;
-  }
-
-  @Override
   public void release() {}
 }
