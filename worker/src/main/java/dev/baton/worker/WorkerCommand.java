@@ -312,7 +312,7 @@ final class WorkerCommand implements Callable<Integer> {
                   loop,
                   io,
                   StallWatch.LEAST_NANOS));
-      var ready = daemon.welcomed().thenRun(() -> ready(config));
+      var unusedReady = daemon.welcomed().thenRun(() -> ready(config));
       CountDownLatch closed = new CountDownLatch(1);
       Departure departure = new Departure(daemon);
       Thread atSignal = new Thread(() -> leave(daemon, departure, closed), "signal");
@@ -320,7 +320,7 @@ final class WorkerCommand implements Callable<Integer> {
       daemon.start();
       PresenceWatch watch = new PresenceWatch(presence, departure, transfer::longest, LOCAL, loop);
       watch.start();
-      var asked = daemon.welcomed().thenRunAsync(() -> heedTokensEnd(reached, watch), io);
+      var unusedAnswer = daemon.welcomed().thenRunAsync(() -> heedTokensEnd(reached, watch), io);
       leaving.spotWatch(notice -> departure.leave(ExitReason.SPOT, notice)).start();
       try {
         await(daemon);

@@ -68,7 +68,6 @@ class PresenceTest {
   private final long base = Long.MAX_VALUE - Duration.ofMinutes(1).toNanos();
   private final ManualLoop loop = new ManualLoop(base);
   private final List<String> told = new ArrayList<>();
-  private PresenceWatch watch;
   private boolean busy;
   private Duration upload = Duration.ZERO;
 
@@ -77,14 +76,21 @@ class PresenceTest {
   }
 
   private void watch(Optional<Duration> endsIn, String hours, Optional<Duration> idleExit) {
+    PresenceWatch unused = started(endsIn, hours, idleExit);
+  }
+
+  private PresenceWatch started(
+      Optional<Duration> endsIn, String hours, Optional<Duration> idleExit) {
     Presence presence =
         new Presence(
             endsIn.map(in -> new EndOfLife(START.toInstant().plus(in))),
             hours.isEmpty() ? Hours.ALL : Hours.parse(hours),
             idleExit,
             base);
-    watch = new PresenceWatch(presence, new Told(), () -> upload, new LoopClock(), loop);
+    PresenceWatch watch =
+        new PresenceWatch(presence, new Told(), () -> upload, new LoopClock(), loop);
     watch.start();
+    return watch;
   }
 
   @Test
@@ -126,7 +132,7 @@ class PresenceTest {
   @Test
   void itsTokensEndIsAnEndToo() {
     busy = true;
-    watch(Optional.of(Duration.ofMinutes(10)), "", Optional.empty());
+    PresenceWatch watch = started(Optional.of(Duration.ofMinutes(10)), "", Optional.empty());
     loop.advance(Duration.ofMinutes(1));
     watch.alsoEnds(EndOfLife.ofToken(new LoopClock().instant(), 120_000));
     // One that comes later changes nothing.
