@@ -8,9 +8,13 @@ import java.nio.file.Path;
 import java.nio.file.SimpleFileVisitor;
 import java.nio.file.attribute.BasicFileAttributes;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** Folders with all that is in them. */
 public final class Trees {
+  private static final Logger log = LoggerFactory.getLogger(Trees.class);
+
   private Trees() {}
 
   /** Deletes a file or a folder, or nothing where there is none. Follows no link. */
@@ -46,5 +50,14 @@ public final class Trees {
             return FileVisitResult.CONTINUE;
           }
         });
+  }
+
+  /** The same for what is of no use any more: where it cannot go, the log says so. */
+  public static void deleteOrWarn(Path tree) {
+    try {
+      delete(tree);
+    } catch (IOException e) {
+      log.warn("{} cannot be deleted: {}", tree, e.getMessage());
+    }
   }
 }

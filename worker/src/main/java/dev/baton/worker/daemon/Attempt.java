@@ -19,7 +19,7 @@ import org.jspecify.annotations.Nullable;
 final class Attempt {
   /** What an attempt talks to. */
   record Ends(
-      JobRun.Outboxes outboxes,
+      Outboxes outboxes,
       AttemptOutbox.Listener outbox,
       Consumer<DaemonMessage> trainer,
       Consumer<WorkerMessage> coordinator,

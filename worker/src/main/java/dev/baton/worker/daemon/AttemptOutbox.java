@@ -13,11 +13,11 @@ import dev.baton.v1.FinishAttemptRequest;
 import dev.baton.v1.MetricPoint;
 import dev.baton.v1.NewArtifact;
 import dev.baton.v1.UploadContent;
+import dev.baton.worker.cache.Trees;
 import dev.baton.worker.lease.Coordinator;
 import dev.baton.worker.lease.CoordinatorException;
 import dev.baton.worker.lease.HeldLease;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -137,7 +137,7 @@ final class AttemptOutbox {
       replaced = snapshots.put(snapshot);
       notifyAll();
     }
-    replaced.ifPresent(old -> delete(old.file()));
+    replaced.ifPresent(old -> Trees.deleteOrWarn(old.file()));
   }
 
   /** The attempt ends, after what is on its way. */
@@ -448,19 +448,11 @@ final class AttemptOutbox {
   // A last one may have to be committed under the lease that follows.
   private void drop(Snapshot snapshot) {
     if (!snapshot.stopped()) {
-      delete(snapshot.file());
+      Trees.deleteOrWarn(snapshot.file());
     }
   }
 
   private synchronized String reason() {
     return releaseReason;
-  }
-
-  private void delete(Path file) {
-    try {
-      Files.deleteIfExists(file);
-    } catch (IOException e) {
-      log.warn("{} cannot be deleted: {}", file, e.getMessage());
-    }
   }
 }

@@ -31,8 +31,6 @@ import dev.baton.worker.process.ExitClassifier;
 import dev.baton.worker.process.TrainerExit;
 import dev.baton.worker.process.TrainerProcess;
 import dev.baton.worker.process.TrainerSetting;
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.LinkedHashMap;
@@ -112,19 +110,6 @@ final class JobRun implements TrainerProcess.Listener {
       ExecutorService io,
       PortRange storePorts,
       long stallNanos) {}
-
-  /** Makes what tells the coordinator. */
-  interface Outboxes {
-    /**
-     * Makes what ships the log.
-     *
-     * @param from where in the trainer's output the term's log begins
-     */
-    LogShipper logs(HeldLease lease, TrainerProcess trainer, long from);
-
-    AttemptOutbox outbox(
-        HeldLease lease, Optional<LogShipper> logs, AttemptOutbox.Listener listener);
-  }
 
   private final Context context;
   private final Owner owner;
@@ -554,21 +539,13 @@ final class JobRun implements TrainerProcess.Listener {
       return;
     }
     // Of an earlier term: the next one tells all points again.
-    context.io().execute(() -> delete(file));
+    context.io().execute(() -> Trees.deleteOrWarn(file));
     if (what.getStopped() && mine != null) {
       end(
           mine,
           AttemptOutcome.ATTEMPT_OUTCOME_RELEASED,
           "it had been told to stop before its group stood",
           mine.inGang());
-    }
-  }
-
-  private static void delete(Path file) {
-    try {
-      Files.deleteIfExists(file);
-    } catch (IOException e) {
-      log.warn("{} cannot be deleted: {}", file, e.getMessage());
     }
   }
 
@@ -754,15 +731,7 @@ final class JobRun implements TrainerProcess.Listener {
       var unused = attempt.close();
     }
     preparation.close();
-    var unused = trainerExit().thenRunAsync(this::deleteDir, context.io());
+    var unused = trainerExit().thenRunAsync(() -> Trees.deleteOrWarn(dir), context.io());
     owner.onOver(this, why);
-  }
-
-  private void deleteDir() {
-    try {
-      Trees.delete(dir);
-    } catch (IOException e) {
-      log.warn("{} cannot be deleted: {}", dir, e.getMessage());
-    }
   }
 }

@@ -206,18 +206,7 @@ final class SpareTrainers {
 
   /** Deletes what an ended trainer leaves. */
   void discard(TrainerProcess process) {
-    var unused =
-        process
-            .exit()
-            .thenRunAsync(
-                () -> {
-                  try {
-                    Trees.delete(process.dir());
-                  } catch (IOException e) {
-                    log.warn("{} cannot be deleted: {}", process.dir(), e.getMessage());
-                  }
-                },
-                io);
+    var unused = process.exit().thenRunAsync(() -> Trees.deleteOrWarn(process.dir()), io);
   }
 
   private void tryLater() {

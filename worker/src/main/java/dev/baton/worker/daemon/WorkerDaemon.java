@@ -5,7 +5,6 @@ import dev.baton.v1.Assignment;
 import dev.baton.v1.AttemptOutcome;
 import dev.baton.v1.CheckpointKept;
 import dev.baton.v1.Draining;
-import dev.baton.v1.FinishAttemptRequest;
 import dev.baton.v1.GroupReady;
 import dev.baton.v1.Hello;
 import dev.baton.v1.JobSpec;
@@ -23,7 +22,6 @@ import dev.baton.worker.lease.HeldLease;
 import dev.baton.worker.lease.LeaseLoop;
 import dev.baton.worker.lease.Loop;
 import dev.baton.worker.process.TrainerCommand;
-import dev.baton.worker.process.TrainerProcess;
 import java.nio.file.Path;
 import java.util.Collection;
 import java.util.List;
@@ -39,7 +37,7 @@ import org.slf4j.LoggerFactory;
  * everything over when it must go. Decides on the {@link Loop}; {@link #start} and {@link #leave}
  * may be called by any thread.
  */
-public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRun.Outboxes {
+public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner {
   private static final Logger log = LoggerFactory.getLogger(WorkerDaemon.class);
 
   /** The contract's version that this worker speaks. */
@@ -47,8 +45,6 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
 
   private static final long CHECK_NANOS = 1_000_000_000L;
   private static final String HANDED_OVER = "handed over";
-  // For an answer that usually takes milliseconds; a lease given to nobody ends by itself.
-  private static final long LAST_OFFERS_NANOS = 2_000_000_000L;
 
   /**
    * Who this worker is.
@@ -109,17 +105,13 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   private final SpareTrainers trainers;
   private final JobRun.Context context;
   private final LeaseLoop leaseLoop;
+  private final Parting parting;
   private final Runs runs;
   private final CompletableFuture<@Nullable Void> welcomed = new CompletableFuture<>();
-  private final CompletableFuture<@Nullable Void> ended = new CompletableFuture<>();
   private Duty duty = Duty.WORKING;
   // Why it does not work.
   private String reason = "";
   private boolean helloSaidDraining;
-  private boolean leaving;
-  private boolean parting;
-  private boolean parted;
-  private int givingBack;
   private int directories;
 
   public WorkerDaemon(Identity identity, Machine machine, Reach reach, Parts parts) {
@@ -140,12 +132,13 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
         new JobRun.Context(
             trainers,
             new Stager(parts.coordinator(), parts.transfer(), parts.cache(), identity.id()),
-            this,
+            new Outboxes(parts.coordinator(), parts.transfer(), parts.loop()),
             parts.loop(),
             parts.io(),
             reach.ports(),
             parts.stallNanos());
     this.leaseLoop = new LeaseLoop(parts.coordinator(), this, parts.loop());
+    this.parting = new Parting(parts.coordinator(), leaseLoop, parts.loop(), parts.io());
   }
 
   /** Completed when the first session stands. */
@@ -155,7 +148,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
 
   /** Completed when the worker has ended; exceptionally where it was refused. */
   public CompletableFuture<@Nullable Void> ended() {
-    return ended;
+    return parting.ended();
   }
 
   /** Connects, and loads a spare trainer. */
@@ -176,12 +169,10 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
         .loop()
         .execute(
             () -> {
-              if (leaving) {
-                return;
+              if (parting.want()) {
+                drain(reason);
+                leaveIfIdle();
               }
-              leaving = true;
-              drain(reason);
-              leaveIfIdle();
             });
   }
 
@@ -249,36 +240,21 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   }
 
   private void leaveIfIdle() {
-    if (!leaving || !runs.isEmpty() || parting) {
-      return;
-    }
-    parting = true;
-    trainers.stop();
-    // An offer may be on its way that was made before the coordinator heard of the leaving.
-    leaseLoop.stop(
-        LAST_OFFERS_NANOS,
-        () -> {
-          parted = true;
-          endIfNothingIsLeft();
-          parts.loop().schedule(LAST_OFFERS_NANOS, () -> ended.complete(null));
-        });
-  }
-
-  private void endIfNothingIsLeft() {
-    if (parted && givingBack == 0) {
-      ended.complete(null);
+    if (parting.isWanted() && runs.isEmpty()) {
+      trainers.stop();
+      parting.begin();
     }
   }
 
   private void check() {
     runs.all().forEach(JobRun::check);
-    if (leaving) {
+    if (parting.isWanted()) {
       // Nobody to hand over to: after the deadline nothing may be written any more.
       runs.all().stream()
           .filter(run -> run.lease().map(HeldLease::expired).orElse(true))
           .forEach(run -> run.drop("the coordinator could not be reached before the deadline"));
     }
-    if (!ended.isDone()) {
+    if (!parting.ended().isDone()) {
       parts.loop().schedule(CHECK_NANOS, this::check);
     }
   }
@@ -356,7 +332,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   public void onRefused(CoordinatorException why) {
     runs.all().forEach(run -> run.drop("the coordinator refuses this worker"));
     trainers.stop();
-    ended.completeExceptionally(why);
+    parting.refused(why);
   }
 
   @Override
@@ -439,48 +415,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
 
   @Override
   public void giveBack(HeldLease lease, AttemptOutcome outcome, String why) {
-    log.warn("{}: given back: {}", lease, why);
-    FinishAttemptRequest request =
-        FinishAttemptRequest.newBuilder()
-            .setLease(lease.ref())
-            .setOutcome(outcome)
-            .setMessage(why)
-            .build();
-    givingBack++;
-    parts
-        .io()
-        .execute(
-            () -> {
-              try {
-                finish(lease, request);
-              } catch (InterruptedException e) {
-                log.debug("{}: giving back is given up", lease);
-              } finally {
-                parts
-                    .loop()
-                    .execute(
-                        () -> {
-                          givingBack--;
-                          endIfNothingIsLeft();
-                        });
-              }
-            });
-  }
-
-  // It is in no heartbeat any more, and ends by itself where this does not arrive in time.
-  private void finish(HeldLease lease, FinishAttemptRequest request) throws InterruptedException {
-    for (long wait = HeldLease.firstWait(); ; wait = HeldLease.nextWait(wait)) {
-      try {
-        parts.coordinator().finishAttempt(request);
-        return;
-      } catch (CoordinatorException e) {
-        if (e.kind() != CoordinatorException.Kind.TRY_AGAIN || lease.expired()) {
-          log.info("{}: {}", lease, e.getMessage());
-          return;
-        }
-      }
-      Thread.sleep(wait);
-    }
+    parting.giveBack(lease, outcome, why);
   }
 
   @Override
@@ -587,7 +522,7 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   @Override
   public void onOver(JobRun run, String why) {
     runs.remove(run);
-    if (leaving) {
+    if (parting.isWanted()) {
       leaveIfIdle();
       return;
     }
@@ -611,17 +546,5 @@ public final class WorkerDaemon implements LeaseLoop.Holder, JobRun.Owner, JobRu
   @Override
   public void askForLeases() {
     leaseLoop.heartbeatNow();
-  }
-
-  @Override
-  public LogShipper logs(HeldLease lease, TrainerProcess trainer, long from) {
-    return new LogShipper(parts.coordinator(), lease, trainer.output(), from);
-  }
-
-  @Override
-  public AttemptOutbox outbox(
-      HeldLease lease, Optional<LogShipper> logs, AttemptOutbox.Listener listener) {
-    return new AttemptOutbox(
-        parts.coordinator(), parts.transfer(), lease, logs, parts.loop(), listener);
   }
 }
