@@ -50,7 +50,7 @@ class FullDiskTest {
               .build();
       disk.fill();
       LeaseRef unused = coordinator.offer(assignment);
-      FinishAttemptRequest back = finished(coordinator, 1);
+      FinishAttemptRequest back = worker.finished(1);
       assertThat(back.getOutcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_RELEASED);
       assertThat(back.getMessage())
           .startsWith(NO_SPACE + "data set 'digits' (100000 bytes): " + disk.dir())
@@ -61,7 +61,7 @@ class FullDiskTest {
 
       disk.empty();
       unused = coordinator.offer(assignment);
-      assertThat(finished(coordinator, 2).getResult().getWeightsSha256()).isEqualTo(weights(20));
+      assertThat(worker.finished(2).getResult().getWeightsSha256()).isEqualTo(weights(20));
     }
   }
 
@@ -72,7 +72,7 @@ class FullDiskTest {
       FakeCoordinator coordinator = worker.coordinator;
       String name = job("finish", 300, 2, 0, 0);
       LeaseRef first = coordinator.offer(coordinator.assignment("j", name));
-      await("trains", () -> step(coordinator) >= 5);
+      await("trains", () -> worker.reportedStep() >= 5);
       coordinator.order(first, OrderKind.ORDER_KIND_HAND_OVER, "");
       await("released", () -> !coordinator.stands(first));
       // What it leaves would make room.
@@ -80,14 +80,14 @@ class FullDiskTest {
 
       disk.fill();
       LeaseRef unused = coordinator.offer(coordinator.assignment("j", name));
-      FinishAttemptRequest back = finished(coordinator, 1);
+      FinishAttemptRequest back = worker.finished(1);
       assertThat(back.getOutcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_RELEASED);
       assertThat(back.getMessage())
           .startsWith(NO_SPACE + "the checkpoint of step " + coordinator.committedStep());
 
       disk.empty();
       unused = coordinator.offer(coordinator.assignment("j", name));
-      assertThat(finished(coordinator, 2).getResult().getWeightsSha256()).isEqualTo(weights(300));
+      assertThat(worker.finished(2).getResult().getWeightsSha256()).isEqualTo(weights(300));
       assertThat(coordinator.copy(coordinator.begun).get(1).getDamagedList()).isEmpty();
     }
   }
@@ -99,13 +99,13 @@ class FullDiskTest {
       FakeCoordinator coordinator = worker.coordinator;
       LeaseRef lease =
           coordinator.offer(coordinator.assignment("j", job("finish", 99_999, 2, 0, 0)));
-      await("trains", () -> step(coordinator) >= 5);
+      await("trains", () -> worker.reportedStep() >= 5);
       disk.fill();
-      long full = step(coordinator);
-      await("trains on", () -> step(coordinator) >= full + MANY_LINES);
+      long full = worker.reportedStep();
+      await("trains on", () -> worker.reportedStep() >= full + MANY_LINES);
       disk.empty();
-      long emptied = step(coordinator);
-      await("trains on", () -> step(coordinator) >= emptied + 5);
+      long emptied = worker.reportedStep();
+      await("trains on", () -> worker.reportedStep() >= emptied + 5);
       coordinator.order(lease, OrderKind.ORDER_KIND_HAND_OVER, "");
       await("released", () -> !coordinator.stands(lease));
       List<String> lines = coordinator.log(lease.getTerm()).lines().toList();
@@ -116,17 +116,5 @@ class FullDiskTest {
           .endsWith("step " + coordinator.committedStep());
       assertThat(lines.subList(gap + 1, lines.size())).allMatch(line -> line.startsWith("step "));
     }
-  }
-
-  private static FinishAttemptRequest finished(FakeCoordinator coordinator, int n) {
-    await("attempt " + n + " ends", () -> coordinator.copy(coordinator.finished).size() >= n);
-    return coordinator.copy(coordinator.finished).get(n - 1);
-  }
-
-  private static long step(FakeCoordinator coordinator) {
-    return coordinator.copy(coordinator.progress).stream()
-        .mapToLong(p -> p.getProgress().getStep())
-        .max()
-        .orElse(0);
   }
 }

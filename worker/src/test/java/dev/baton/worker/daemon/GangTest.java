@@ -1,5 +1,6 @@
 package dev.baton.worker.daemon;
 
+import static dev.baton.worker.daemon.TestWorker.steps;
 import static dev.baton.worker.testing.Eventually.await;
 import static dev.baton.worker.testing.FakeTrainer.job;
 import static dev.baton.worker.testing.FakeTrainer.weights;
@@ -31,7 +32,6 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
-import java.util.stream.LongStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -83,7 +83,7 @@ class GangTest {
   void twoRanksOfAJobTrainHereAndRankZeroAloneStores() {
     List<LeaseRef> gang = twoRanks(job("finish", 400, 5, 0, 100));
     await("rank 1 trains", () -> reported(gang.get(1)) > 0);
-    FinishAttemptRequest end = finished(1);
+    FinishAttemptRequest end = worker.finished(1);
     assertThat(end.getLease()).isEqualTo(gang.get(0));
     assertThat(end.getOutcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED);
     assertThat(end.getResult().getWeightsSha256()).isEqualTo(weights(400));
@@ -182,7 +182,7 @@ class GangTest {
     await("rank 1 trains", () -> reported(gang.get(1)) > 0);
     long began = System.nanoTime();
     trainer(1).destroyForcibly();
-    FinishAttemptRequest end = finished(1);
+    FinishAttemptRequest end = worker.finished(1);
     assertThat(System.nanoTime() - began).isLessThan(TimeUnit.MILLISECONDS.toNanos(500));
     assertThat(end.getLease()).isEqualTo(gang.get(1));
     assertThat(end.getOutcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_KILLED);
@@ -192,7 +192,7 @@ class GangTest {
     // Nor does an upload keep the news of rank 0's.
     began = System.nanoTime();
     trainer(0).destroyForcibly();
-    assertThat(finished(2).getLease()).isEqualTo(gang.get(0));
+    assertThat(worker.finished(2).getLease()).isEqualTo(gang.get(0));
     assertThat(System.nanoTime() - began).isLessThan(TimeUnit.MILLISECONDS.toNanos(500));
     assertThat(coordinator.copy(coordinator.commits)).isEmpty();
     await("nothing is left", () -> leases().isEmpty() && worker.entries("attempts") == 0);
@@ -203,13 +203,13 @@ class GangTest {
     List<LeaseRef> gang = twoRanks(ENDLESS);
     await("trains", () -> reported(gang.get(0)) > 3);
     trainer(1).destroyForcibly();
-    FinishAttemptRequest unused = finished(1);
+    FinishAttemptRequest unused = worker.finished(1);
     await("its end is heard", () -> leases().equals(List.of(gang.get(0))));
     List<LeaseRef> next = coordinator.gang("j", 2);
     Assignment assignment = coordinator.assignment("j", ENDLESS);
     coordinator.offerRank(next.get(0), assignment, gang.get(0));
     coordinator.offerRank(next.get(1), assignment, gang.get(1));
-    FinishAttemptRequest back = finished(2);
+    FinishAttemptRequest back = worker.finished(2);
     assertThat(back.getLease()).isEqualTo(next.get(1));
     assertThat(back.getOutcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_RELEASED);
     assertThat(back.getMessage()).isEqualTo("its trainer is gone");
@@ -263,7 +263,7 @@ class GangTest {
         "refused", () -> coordinator.copy(coordinator.refusals).contains(refusal("finish", gang)));
     List<LeaseRef> alone = coordinator.gang("j", 1);
     coordinator.offerRank(alone.get(0), coordinator.assignment("j", name), gang.get(0));
-    FinishAttemptRequest end = finished(1);
+    FinishAttemptRequest end = worker.finished(1);
     coordinator.answering(true);
     assertThat(end.getLease()).isEqualTo(alone.get(0));
     assertThat(end.getOutcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED);
@@ -375,7 +375,7 @@ class GangTest {
     await("trains", () -> reported(gang.get(1)) > 0);
     long began = System.nanoTime();
     coordinator.order(gang.get(1), OrderKind.ORDER_KIND_HAND_OVER, "spot notice");
-    FinishAttemptRequest back = finished(1);
+    FinishAttemptRequest back = worker.finished(1);
     assertThat(System.nanoTime() - began).isGreaterThan(TimeUnit.SECONDS.toNanos(4));
     assertThat(back.getLease()).isEqualTo(gang.get(1));
     assertThat(back.getOutcome()).isEqualTo(AttemptOutcome.ATTEMPT_OUTCOME_RELEASED);
@@ -464,11 +464,6 @@ class GangTest {
     return gang;
   }
 
-  private FinishAttemptRequest finished(int n) {
-    await("attempt " + n + " ends", () -> coordinator.copy(coordinator.finished).size() >= n);
-    return coordinator.copy(coordinator.finished).get(n - 1);
-  }
-
   private BeginAttemptRequest onlyBegin() {
     List<BeginAttemptRequest> begun = coordinator.copy(coordinator.begun);
     assertThat(begun).hasSize(1);
@@ -552,9 +547,5 @@ class GangTest {
     } catch (InterruptedException e) {
       throw new IllegalStateException(e);
     }
-  }
-
-  private static List<Long> steps(long n) {
-    return LongStream.rangeClosed(1, n).boxed().toList();
   }
 }

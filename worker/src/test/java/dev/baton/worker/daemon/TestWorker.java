@@ -6,8 +6,11 @@ import dev.baton.rpc.Access;
 import dev.baton.rpc.Channels;
 import dev.baton.rpc.HostPort;
 import dev.baton.rpc.Pin;
+import dev.baton.v1.FinishAttemptRequest;
 import dev.baton.v1.Heartbeat;
+import dev.baton.v1.LeaseRef;
 import dev.baton.v1.Machine;
+import dev.baton.v1.OrderKind;
 import dev.baton.worker.cache.DatasetCache;
 import dev.baton.worker.config.PortRange;
 import dev.baton.worker.grpc.GrpcCoordinator;
@@ -21,10 +24,12 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Clock;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.IntStream;
+import java.util.stream.LongStream;
 import java.util.stream.Stream;
 
 /** A whole worker with processes for trainers, of a coordinator that does as the test says. */
@@ -86,6 +91,48 @@ final class TestWorker implements AutoCloseable {
     } catch (IOException e) {
       return 0;
     }
+  }
+
+  /** The nth end that the coordinator was told of, from 1; waits for it. */
+  FinishAttemptRequest finished(int n) {
+    await("attempt " + n + " ends", () -> coordinator.copy(coordinator.finished).size() >= n);
+    return coordinator.copy(coordinator.finished).get(n - 1);
+  }
+
+  /** The newest step of which the coordinator has heard. */
+  long reportedStep() {
+    return coordinator.copy(coordinator.progress).stream()
+        .mapToLong(p -> p.getProgress().getStep())
+        .max()
+        .orElse(0);
+  }
+
+  /** Whether its last heartbeat says that it has prepared a job. */
+  boolean prepared() {
+    return lastHeartbeat().map(beat -> beat.getPreparedJobsCount() == 1).orElse(false);
+  }
+
+  /** Whether its last heartbeat lists no lease. */
+  boolean idle() {
+    return lastHeartbeat().map(beat -> beat.getLeasesCount() == 0).orElse(false);
+  }
+
+  private Optional<Heartbeat> lastHeartbeat() {
+    return coordinator.copy(coordinator.heartbeats).stream().reduce((a, b) -> b);
+  }
+
+  /** Trains a while and hands over, as another worker would have done before. */
+  void handedOverOnce(String job, String name, long step) {
+    LeaseRef lease = coordinator.offer(coordinator.assignment(job, name));
+    await("trains", () -> reportedStep() >= step);
+    coordinator.order(lease, OrderKind.ORDER_KIND_HAND_OVER, "");
+    await("released", () -> !coordinator.stands(lease));
+    await("idle", this::idle);
+  }
+
+  /** The steps from the first to the nth. */
+  static List<Long> steps(long n) {
+    return LongStream.rangeClosed(1, n).boxed().toList();
   }
 
   @Override
