@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JacksonException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import dev.baton.coordinator.core.LeasePolicy;
+import dev.baton.quantity.Quantities;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -20,7 +21,6 @@ import org.jspecify.annotations.Nullable;
  */
 public final class ConfigLoader {
   private static final Pattern VARIABLE = Pattern.compile("\\$\\{([A-Za-z_][A-Za-z0-9_]*)}");
-  private static final Pattern DURATION = Pattern.compile("(\\d{1,9})(ms|s|m|h)");
 
   private final UnaryOperator<@Nullable String> environment;
 
@@ -105,23 +105,15 @@ public final class ConfigLoader {
   private Optional<Duration> duration(Section section, String key) {
     return optionalText(section, key)
         .map(
-            text -> {
-              Matcher m = DURATION.matcher(text);
-              if (!m.matches()) {
-                throw new ConfigException(
-                    section.path(key)
-                        + ": '"
-                        + text
-                        + "' is not a duration such as 500ms, 3s or 2m");
-              }
-              long n = Long.parseLong(m.group(1));
-              return switch (m.group(2)) {
-                case "ms" -> Duration.ofMillis(n);
-                case "s" -> Duration.ofSeconds(n);
-                case "m" -> Duration.ofMinutes(n);
-                default -> Duration.ofHours(n);
-              };
-            });
+            text ->
+                Quantities.duration(text)
+                    .orElseThrow(
+                        () ->
+                            new ConfigException(
+                                section.path(key)
+                                    + ": '"
+                                    + text
+                                    + "' is not a duration such as 500ms, 3s or 2m")));
   }
 
   private String expand(String path, String text) {

@@ -38,7 +38,7 @@ final class ConfigLoaderTest {
               region: eu-west-3
               access_key: ${USER_KEY}
               secret_key: x${SECRET}
-            lease: {heartbeat: 500ms, lease: 1m, grace: 1s}
+            lease: {heartbeat: 500ms, lease: 1m30s, grace: 1s}
             tls: {cert: own.pem, key: /etc/own.key}
             """);
     assertThat(config.tls())
@@ -48,7 +48,7 @@ final class ConfigLoaderTest {
             new ForeignStore("https://s3.example.org", "baton-objects", "eu-west-3", "u", "xs$1"));
     assertThat(config.lease())
         .isEqualTo(
-            new LeasePolicy(Duration.ofMillis(500), Duration.ofMinutes(1), Duration.ofSeconds(1)));
+            new LeasePolicy(Duration.ofMillis(500), Duration.ofSeconds(90), Duration.ofSeconds(1)));
   }
 
   @ParameterizedTest
@@ -64,6 +64,7 @@ final class ConfigLoaderTest {
           objects: 3                                    | objects: must hold keys and values
           lease: {lease: 5s}                            | it must last at least four heartbeats
           lease: {lease: five}                          | lease.lease: 'five' is not a duration such as 500ms, 3s or 2m
+          lease: {lease: 15}                            | lease.lease: '15' is not a duration such as 500ms, 3s or 2m
           lease: {heartbeats: 3s}                       | lease.heartbeats: no such key; did you mean 'heartbeat'?
           'objects: ]'                                  | not YAML
           [1, 2]                                        | the file: must hold keys and values
