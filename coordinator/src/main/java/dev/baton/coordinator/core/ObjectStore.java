@@ -2,7 +2,7 @@ package dev.baton.coordinator.core;
 
 import dev.baton.v1.PresignedRequest;
 import dev.baton.v1.UploadContent;
-import java.nio.file.Path;
+import java.io.File;
 import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
@@ -72,7 +72,7 @@ public interface ObjectStore extends AutoCloseable {
    *
    * @param sha256 of its bytes, in hex
    */
-  void put(String key, Path file, String sha256) throws ObjectStoreException;
+  void put(String key, File file, String sha256) throws ObjectStoreException;
 
   /** Removes an object. Idempotent. */
   void delete(String key) throws ObjectStoreException;

@@ -134,7 +134,7 @@ public final class Reports {
         // One key for each report: a repeated write replaces, and leaves nothing to be swept.
         String key = reportKey(jobId, name);
         String sha256 = HexFormat.of().formatHex(digest.digest());
-        objects.put(key, draft, sha256);
+        objects.put(key, draft.toFile(), sha256);
         return Optional.of(new ArtifactRecord(jobId, name, bytes, sha256, key, 0));
       } finally {
         Files.deleteIfExists(draft);

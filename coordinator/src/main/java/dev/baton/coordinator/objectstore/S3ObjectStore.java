@@ -29,11 +29,11 @@ import io.minio.errors.ServerException;
 import io.minio.messages.Item;
 import io.minio.messages.ListMultipartUploadsResult;
 import io.minio.messages.Part;
+import java.io.File;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.RandomAccessFile;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.time.InstantSource;
@@ -382,8 +382,8 @@ abstract sealed class S3ObjectStore implements ObjectStore permits EmbeddedS3, F
   }
 
   @Override
-  public final void put(String key, Path file, String sha256) throws ObjectStoreException {
-    try (var bytes = new RandomAccessFile(file.toFile(), "r")) {
+  public final void put(String key, File file, String sha256) throws ObjectStoreException {
+    try (var bytes = new RandomAccessFile(file, "r")) {
       long length = bytes.length();
       call(
           "writing " + key,

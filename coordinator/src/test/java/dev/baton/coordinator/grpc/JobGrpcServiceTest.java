@@ -35,6 +35,7 @@ import dev.baton.v1.ListArtifactsResponse;
 import dev.baton.v1.MetricPoint;
 import dev.baton.v1.Progress;
 import io.grpc.Status;
+import java.io.File;
 import java.nio.file.Path;
 import java.time.InstantSource;
 import java.util.List;
@@ -76,7 +77,7 @@ final class JobGrpcServiceTest {
             EmbeddedS3.start(
                 dir, new HostPort("127.0.0.1", 0), Optional.empty(), InstantSource.system())) {
           @Override
-          public void put(String key, Path file, String sha256) throws ObjectStoreException {
+          public void put(String key, File file, String sha256) throws ObjectStoreException {
             throw new ObjectStoreException(Kind.NO_SPACE, "no space left");
           }
         };

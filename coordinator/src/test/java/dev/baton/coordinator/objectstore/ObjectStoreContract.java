@@ -406,9 +406,11 @@ abstract class ObjectStoreContract {
   void theCoordinatorsOwnFilesAreStoredToo() throws Exception {
     String key = ObjectKeys.forJob("j", 1);
     byte[] bytes = bytes(PART + 1);
-    store.put(key, file(bytes), describe(bytes).getSha256());
+    store.put(key, file(bytes).toFile(), describe(bytes).getSha256());
     assertThat(fetch(key, describe(bytes))).hasBinaryContent(bytes);
-    refused(Kind.MISMATCH, () -> store.put(key, file(bytes(10)), describe(bytes(11)).getSha256()));
+    refused(
+        Kind.MISMATCH,
+        () -> store.put(key, file(bytes(10)).toFile(), describe(bytes(11)).getSha256()));
   }
 
   @Test

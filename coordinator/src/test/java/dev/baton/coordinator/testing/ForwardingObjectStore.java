@@ -4,7 +4,7 @@ import dev.baton.coordinator.core.ObjectStore;
 import dev.baton.coordinator.core.ObjectStoreException;
 import dev.baton.v1.PresignedRequest;
 import dev.baton.v1.UploadContent;
-import java.nio.file.Path;
+import java.io.File;
 import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
@@ -61,7 +61,7 @@ public class ForwardingObjectStore implements ObjectStore {
   }
 
   @Override
-  public void put(String key, Path file, String sha256) throws ObjectStoreException {
+  public void put(String key, File file, String sha256) throws ObjectStoreException {
     store.put(key, file, sha256);
   }
 
