@@ -103,11 +103,11 @@ final class Datasets extends VerbGroup {
         terminal().println(json(dataset).toString());
         return ExitCodes.DONE;
       }
-      terminal().println("Dataset: " + dataset.getName() + "@" + dataset.getDigest());
-      terminal().println("Format:  " + DatasetFormats.name(dataset.getFormat()));
-      terminal().println("Created: " + Units.time(dataset.getCreatedAtMs()));
+      terminal().say("Dataset: " + dataset.getName() + "@" + dataset.getDigest());
+      terminal().say("Format:  " + DatasetFormats.name(dataset.getFormat()));
+      terminal().say("Created: " + Units.time(dataset.getCreatedAtMs()));
       if (dataset.getClassNamesCount() > 0) {
-        terminal().println("Classes: " + String.join(", ", dataset.getClassNamesList()));
+        terminal().say("Classes: " + String.join(", ", dataset.getClassNamesList()));
       }
       Table splits = new Table("SPLIT", "SAMPLES", "SHAPE", "CLASSES");
       for (DatasetSplit split : dataset.getSplitsList()) {

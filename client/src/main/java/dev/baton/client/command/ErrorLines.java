@@ -92,7 +92,7 @@ final class ErrorLines implements IExecutionExceptionHandler, IParameterExceptio
     } else {
       print(oneLine(message));
       if (baton.debug()) {
-        baton.shell().terminal().note(stackTrace(e));
+        baton.shell().terminal().notes(stackTrace(e));
       }
     }
     return code;
@@ -150,7 +150,7 @@ final class ErrorLines implements IExecutionExceptionHandler, IParameterExceptio
   }
 
   private void print(String message) {
-    baton.shell().terminal().note("error: " + message);
+    baton.shell().terminal().notes("error: " + message);
   }
 
   /** Shows the trace, or says in which file it is. */

@@ -65,7 +65,11 @@ final class Events extends Verb {
 
   private void print(Event event) {
     after = event.getId();
-    terminal().println(output.json() ? json(event).toString() : line(event));
+    if (output.json()) {
+      terminal().println(json(event).toString());
+    } else {
+      terminal().say(line(event));
+    }
   }
 
   private static JsonObject json(Event event) {

@@ -51,7 +51,7 @@ final class Show extends Verb {
     if (output.json()) {
       terminal().println(JobJson.of(job).toString());
     } else if (why) {
-      terminal().println(why(job));
+      terminal().say(why(job));
     } else {
       print(job);
     }
@@ -65,9 +65,9 @@ final class Show extends Verb {
 
   private void print(Job job) {
     Terminal out = terminal();
-    out.println("Job:       " + job.getId() + " (" + job.getSpec().getName() + ")");
-    out.println("State:     " + why(job));
-    out.println(
+    out.say("Job:       " + job.getId() + " (" + job.getSpec().getName() + ")");
+    out.say("State:     " + why(job));
+    out.say(
         "Submitted: "
             + Units.time(job.getCreatedAtMs())
             + (job.getEndedAtMs() > 0
@@ -75,7 +75,7 @@ final class Show extends Verb {
                 : ", " + Units.age(job.getCreatedAtMs(), time().millis()) + " ago"));
     Progress progress = job.getProgress();
     if (progress.getStep() > 0 || !progress.getPhase().isEmpty()) {
-      out.println("Progress:  " + ProgressText.of(progress));
+      out.say("Progress:  " + ProgressText.of(progress));
     }
     if (progress.getReplicasCount() > 0) {
       Table table = new Table("RANK", "WORKER", "SAMPLES/S", "ALL-REDUCE", "SENT", "MEMORY");
@@ -91,7 +91,7 @@ final class Show extends Verb {
       out.print("\n" + table);
     }
     if (job.getFailures() > 0) {
-      out.println("Failures:  " + job.getFailures() + " of the job's own, tried again");
+      out.say("Failures:  " + job.getFailures() + " of the job's own, tried again");
     }
     if (job.getAttemptsCount() > 0) {
       Table table = new Table("ATTEMPT", "TERM", "WORKERS", "STARTED", "RAN", "STEPS", "END");
@@ -129,9 +129,9 @@ final class Show extends Verb {
       Table table = new Table("METRIC", "VALUE");
       new TreeMap<>(job.getResult().getMetricsMap())
           .forEach((name, value) -> table.row(name, Units.number(value)));
-      out.print("\n" + table);
-      out.println(
-          "\nWeights:   sha256 "
+      out.print("\n" + table + "\n");
+      out.say(
+          "Weights:   sha256 "
               + job.getResult().getWeightsSha256()
               + (job.getResult().getExact() ? " (exact)" : " (not exact)"));
     }

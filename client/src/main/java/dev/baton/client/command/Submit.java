@@ -17,8 +17,11 @@ import java.util.UUID;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
 
 /** Submits a job file. */
 @Command(
@@ -31,6 +34,8 @@ import picocli.CommandLine.Parameters;
     })
 final class Submit implements Callable<Integer> {
   private final Baton baton;
+
+  @Spec private CommandSpec spec = CommandSpec.create();
 
   @Option(
       names = "--set",
@@ -57,6 +62,10 @@ final class Submit implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException, JobFileException, InterruptedException {
+    if (timeout != null && !wait) {
+      throw new ParameterException(
+          spec.commandLine(), "--timeout without --wait: it limits how long --wait waits");
+    }
     // The file's errors come before the connection's.
     String source = file.equals("-") ? "standard input" : file;
     JobSpec spec = JobFile.read(source, content(), settings);

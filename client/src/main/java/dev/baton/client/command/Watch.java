@@ -89,7 +89,7 @@ final class Watch extends Verb {
     }
     line.clear();
     terminal()
-        .println(
+        .say(
             Units.time(event.getTimeMs())
                 + "  "
                 + (event.getEvent().equals("state")

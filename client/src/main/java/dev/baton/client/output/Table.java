@@ -19,7 +19,7 @@ public final class Table {
     }
     List<String> row = new ArrayList<>();
     for (Object cell : cells) {
-      row.add(String.valueOf(cell).replaceAll("\\p{Cntrl}", "?"));
+      row.add(Printable.line(String.valueOf(cell)));
     }
     rows.add(row);
   }

@@ -68,7 +68,12 @@ public final class Terminal {
     return size.get();
   }
 
-  /** Writes a line of the result. */
+  /** Writes a line of the result for people, in which nothing steers the terminal. */
+  public void say(String line) {
+    println(Printable.line(line));
+  }
+
+  /** Writes a line of the result as it is: for programs, which want every character. */
   public void println(String line) {
     print(line + "\n");
   }
@@ -114,9 +119,14 @@ public final class Terminal {
     }
   }
 
-  /** Writes a line for people, beside the result. */
+  /** Writes a line for people, beside the result, in which nothing steers the terminal. */
   public void note(String line) {
-    noteRaw(line + "\n");
+    noteRaw(Printable.line(line) + "\n");
+  }
+
+  /** As {@link #note}, of many lines. */
+  public void notes(String lines) {
+    noteRaw(Printable.lines(lines) + "\n");
   }
 
   private void noteRaw(String text) {
@@ -132,7 +142,8 @@ public final class Terminal {
   /** Shows a line in the place of the last one, on standard error, where that is a terminal. */
   void live(String line) {
     if (screen.err) {
-      String cut = line.length() < screen.columns ? line : line.substring(0, screen.columns - 1);
+      String text = Printable.line(line);
+      String cut = text.length() < screen.columns ? text : text.substring(0, screen.columns - 1);
       lineOpen = true;
       noteRaw("\r" + cut + TO_END_OF_LINE);
     }

@@ -162,6 +162,19 @@ class StreamsTest {
   }
 
   @Test
+  void nothingOfOthersSteersTheTerminal() {
+    baton.coordinator.watches.add(
+        events(event("worker_lost", RUNNING).setMessage("\u001b[2J\rw").build(), state(SUCCEEDED)));
+    assertThat(baton.run("watch", "j1").out()).contains("worker lost  on w1: ?[2J?w\n");
+    baton.coordinator.events.add(
+        to -> {
+          to.onNext(event(1, "worker_connected").setMessage("\u001b[2J\rw").build());
+          to.onCompleted();
+        });
+    assertThat(baton.run("events").out()).contains("worker connected: ?[2J?w\n");
+  }
+
+  @Test
   void watchOnATerminalShowsOneLineThatChanges() {
     baton.screen = new Screen(true, true, 200);
     baton.coordinator.watches.add(events(state(RUNNING), step(4), step(5), state(SUCCEEDED)));

@@ -355,6 +355,16 @@ class VerbsTest {
   }
 
   @Test
+  void nothingOfOthersSteersTheTerminal() {
+    String steering = "\u001b[2J\u009b1m\rgone";
+    baton.coordinator.jobs.put("j2", queued().toBuilder().setReason(steering).build());
+    assertThat(baton.run("show", "j2", "--why").out()).isEqualTo("QUEUED: ?[2J?1m?gone\n");
+    assertThat(baton.run("show", "j2").out()).contains("State:     QUEUED: ?[2J?1m?gone\n");
+    assertThat(baton.run("show", "j2", "-o", "json").json().path("reason").asText())
+        .isEqualTo(steering);
+  }
+
+  @Test
   void unknownJobs() {
     assertThat(baton.run("show", "nope"))
         .isEqualTo(new Outcome(1, "", "error: job nope does not exist\n"));
@@ -660,6 +670,7 @@ class VerbsTest {
           show a b ^ unexpected argument b (see baton show --help)
           jobs -o xml ^ invalid value for option '--output': expected one of [TABLE, JSON] (case-insensitive) but was 'xml' (see baton jobs --help)
           jobs --limit 0 ^ --limit 0: expected 1 to 1000 (see baton jobs --help)
+          submit x --timeout 3s ^ --timeout without --wait: it limits how long --wait waits (see baton submit --help)
           token create ^ missing required option: '--role=admin|user|worker' (see baton token create --help)
           """)
   void wrongUsageEndsInOneLineAndTwo(String args, String expected) {
