@@ -270,7 +270,8 @@ final class WorkerCommand implements Callable<Integer> {
     Machine found = MachineProbe.probe(dir.path(), config.cpus());
     NativeLibraries natives =
         NativeLibraries.ofLauncher(dir.path().resolve("cuda"), found.getGpusList());
-    refuseWhatDoesNotFit(natives);
+    natives.refuseWhatDoesNotFit(allowCpu);
+    log.info("{}", natives.summary());
     // Jobs get no GPU that libtorch cannot use.
     Machine machine = found.toBuilder().clearGpus().addAllGpus(natives.gpus()).build();
     int jobs = config.slots() > 0 ? config.slots() : Math.max(1, machine.getGpusCount());
@@ -375,16 +376,6 @@ final class WorkerCommand implements Callable<Integer> {
         && (departure.exitReason().isPresent() || daemon.welcomed().isDone())) {
       OnExit.run(leaving.onExit().get(), departure.exitReason().orElse(ExitReason.REFUSED), output);
     }
-  }
-
-  private void refuseWhatDoesNotFit(NativeLibraries natives) throws IOException {
-    if (!natives.gpuProblem().isEmpty() && !allowCpu) {
-      throw new IOException(natives.gpuProblem() + "; or train on CPUs with --allow-cpu");
-    }
-    if (!natives.problem().isEmpty()) {
-      throw new IOException("libtorch cannot be loaded here: " + natives.problem());
-    }
-    log.info("{}", natives.summary());
   }
 
   private void ready(WorkerConfig config) {

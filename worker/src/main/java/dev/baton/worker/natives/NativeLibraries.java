@@ -12,6 +12,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.function.Predicate;
 import java.util.stream.Collectors;
 
 /**
@@ -42,10 +43,6 @@ public record NativeLibraries(
 
   private static final String VARIABLE = "LD_LIBRARY_PATH";
   private static final String DRIVER = "libcuda.so.1";
-
-  private static final List<String> CPU_ROOTS = List.of("libjnitorch.so", "libjnijavacpp.so");
-  private static final List<String> GPU_ROOTS =
-      List.of("libtorch_cuda.so", "libtorch_cuda_linalg.so", "libjnitorch_cuda.so");
 
   public NativeLibraries {
     folders = List.copyOf(folders);
@@ -78,25 +75,27 @@ public record NativeLibraries(
         TorchBuild.needing(ElfFile.read(natives.resolve("libtorch_cpu.so")).needed())
             .orElseThrow(() -> new IOException(natives + " holds a libtorch for another CUDA"));
     List<SearchPath.Place> places = SearchPath.of(host, installed);
-    Closure cpu = Closure.of(natives, CPU_ROOTS, places, build.cudaMajor());
+    Closure cpu =
+        Closure.of(natives, roots(natives, root -> !root.cuda()), places, build.cudaMajor());
     Diagnosis diagnosis = new Diagnosis(build, installed);
     String problem = diagnosis.ofLibraries(cpu);
     if (build == TorchBuild.CPU) {
       return new NativeLibraries(
           Optional.of(build), List.of(natives), Map.of(), List.of(), "", problem);
     }
-    Set<String> roots = new LinkedHashSet<>(CPU_ROOTS);
-    GPU_ROOTS.stream().filter(name -> Files.exists(natives.resolve(name))).forEach(roots::add);
-    Closure gpu = Closure.of(natives, roots, places, build.cudaMajor());
+    Closure gpu =
+        Closure.of(natives, roots(natives, root -> !root.optional()), places, build.cudaMajor());
+    // What the optional ones need is used where it is there, and not missed where it is not.
+    Closure all = Closure.of(natives, roots(natives, root -> true), places, build.cudaMajor());
     Optional<SearchPath.Place> driver =
         places.stream().filter(place -> Files.exists(place.folder().resolve(DRIVER))).findFirst();
     List<Gpu> able = gpus.stream().filter(diagnosis::isAble).toList();
     String gpuProblem = diagnosis.ofGpu(host, gpus, able, driver.isPresent(), gpu);
     Set<Path> folders = new LinkedHashSet<>(List.of(natives));
-    folders.addAll(gpu.cudaFolders());
+    folders.addAll(all.cudaFolders());
     driver.filter(place -> !place.system()).ifPresent(place -> folders.add(place.folder()));
     Map<String, Path> cuda = new TreeMap<>();
-    gpu.found()
+    all.found()
         .forEach(
             (name, file) -> {
               if (!file.startsWith(natives) && Closure.isCuda(name)) {
@@ -110,6 +109,29 @@ public record NativeLibraries(
         gpuProblem.isEmpty() ? able : List.of(),
         gpuProblem,
         problem);
+  }
+
+  private static List<String> roots(Path natives, Predicate<Root> which) {
+    return Root.ALL.stream()
+        .filter(which)
+        .filter(root -> root.isExpectedIn(natives))
+        .map(Root::name)
+        .toList();
+  }
+
+  /**
+   * Refuses a machine that they do not fit.
+   *
+   * @param allowCpu a GPU that cannot be used is no reason
+   * @throws IOException in one line
+   */
+  public void refuseWhatDoesNotFit(boolean allowCpu) throws IOException {
+    if (!gpuProblem.isEmpty() && !allowCpu) {
+      throw new IOException(gpuProblem + "; or train on CPUs with --allow-cpu");
+    }
+    if (!problem.isEmpty()) {
+      throw new IOException("libtorch cannot be loaded here: " + problem);
+    }
   }
 
   /** Which libtorch is used, on what and why: one line. */

@@ -1,8 +1,6 @@
 package dev.baton.worker.natives;
 
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.List;
 
 /**
  * Loads libtorch and its Java bindings from the folder that {@link NativeLibraries#javaOptions}
@@ -10,12 +8,6 @@ import java.util.List;
  * finds beside the libraries.
  */
 public final class NativeLoader {
-  private static final List<String> BINDINGS =
-      List.of("libjnijavacpp.so", "libjnitorch.so", "libjnitorch_gloo.so", "libjnigloo.so");
-  private static final String CUDA = "libtorch_cuda.so";
-  private static final List<String> CUDA_BINDINGS =
-      List.of("libjnicudart.so", "libjnitorch_cuda.so", "libjninccl.so", "libjnitorch_nccl.so");
-
   private NativeLoader() {}
 
   /**
@@ -30,33 +22,24 @@ public final class NativeLoader {
       return false;
     }
     Path natives = Path.of(folder).toAbsolutePath();
-    // libtorch's own first: the bindings find it loaded already.
-    System.load(natives.resolve("libtorch_cpu.so").toString());
     boolean cuda = Boolean.getBoolean(NativeLibraries.CUDA_PROPERTY);
-    if (cuda) {
-      System.load(natives.resolve(CUDA).toString());
-    }
-    load(natives, BINDINGS);
-    if (cuda) {
-      for (String binding : CUDA_BINDINGS) {
-        try {
-          load(natives, List.of(binding));
-        } catch (UnsatisfiedLinkError e) {
-          // Training on one GPU does without; what does not fails where it calls them.
-          System.err.println("not loaded: " + e.getMessage());
-        }
+    for (Root root : Root.ALL) {
+      if ((cuda || !root.cuda()) && root.isExpectedIn(natives)) {
+        load(natives.resolve(root.name()), root);
       }
     }
     return true;
   }
 
-  // Builds differ in which they have.
-  private static void load(Path natives, List<String> names) {
-    for (String name : names) {
-      Path library = natives.resolve(name);
-      if (Files.exists(library)) {
-        System.load(library.toString());
+  private static void load(Path library, Root root) {
+    try {
+      System.load(library.toString());
+    } catch (UnsatisfiedLinkError e) {
+      if (root.core() || !root.cuda()) {
+        throw e;
       }
+      // Training on one GPU may do without; what does not fails where it calls them.
+      System.err.println("not loaded: " + e.getMessage());
     }
   }
 }

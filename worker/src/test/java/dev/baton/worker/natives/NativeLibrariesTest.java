@@ -1,6 +1,7 @@
 package dev.baton.worker.natives;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.baton.v1.Gpu;
 import java.io.IOException;
@@ -130,6 +131,10 @@ class NativeLibrariesTest {
       ElfWriter bindings = new ElfWriter().needs("libtorch_cuda.so");
       CUDNN.stream().skip(1).forEach(name -> bindings.needs("lib" + name + ".so.9"));
       bindings.write(natives.resolve("libjnitorch_cuda.so"));
+      new ElfWriter()
+          .needs("libcuda.so.1", "libcudart.so." + cuda)
+          .write(natives.resolve("libjnicudart.so"));
+      new ElfWriter().needs("libnccl.so.2").write(natives.resolve("libjninccl.so"));
     }
     cpu.write(natives.resolve("libtorch_cpu.so"));
   }
@@ -307,6 +312,88 @@ class NativeLibrariesTest {
   }
 
   @Test
+  void ubuntusOwnPackages() throws Exception {
+    libtorch(12);
+    for (String name : SONAMES_12.keySet()) {
+      cuda(UBUNTU, name, 12);
+    }
+    for (String name : CUDNN) {
+      library(UBUNTU, "lib" + name + ".so.9");
+    }
+    library(UBUNTU, "libcuda.so.1");
+    NativeLibraries found = find(T4);
+    assertThat(found.problem() + found.gpuProblem()).isEmpty();
+    assertThat(found.cuda()).containsEntry("libcublas.so.12", in(UBUNTU + "/libcublas.so.12"));
+    // The dynamic linker looks there anyway; named first, it would go before others of the user's.
+    assertThat(found.folders()).containsExactly(natives);
+
+    // They are of no use to the build for CUDA 13, not even those of the same name.
+    libtorch(13);
+    assertThat(find(T4).gpuProblem())
+        .contains("missing: ", "libcublas.so.13")
+        .contains(in(UBUNTU + "/libcusparse.so.12") + " is of CUDA 12, not 13");
+  }
+
+  @Test
+  void aColabWithAToolkitOfAnotherCudaBesideTheWheels() throws Exception {
+    library("/usr/lib64-nvidia", "libcuda.so.1");
+    environment.put("LD_LIBRARY_PATH", "/usr/lib64-nvidia");
+    String site = "/usr/local/lib/python3.12/dist-packages";
+    wheels(site, 13);
+    for (String toolkit : List.of("/usr/local/cuda", "/usr/local/cuda-12.5")) {
+      for (String name : SONAMES_12.keySet()) {
+        cuda(toolkit + (name.equals("cupti") ? "/extras/CUPTI/lib64" : "/lib64"), name, 12);
+      }
+    }
+    // The build's major wins, whichever lies first on the way.
+    libtorch(13);
+    NativeLibraries wheels = find(T4);
+    assertThat(wheels.problem() + wheels.gpuProblem()).isEmpty();
+    assertThat(wheels.cuda().values()).allMatch(file -> file.startsWith(in(site)));
+    assertThat(wheels.folders())
+        .contains(in(site + "/nvidia/cu13/lib"))
+        .noneMatch(folder -> folder.startsWith(in("/usr/local/cuda")));
+
+    libtorch(12);
+    NativeLibraries toolkit = find(T4);
+    assertThat(toolkit.cuda().get("libcusparse.so.12"))
+        .isEqualTo(in("/usr/local/cuda/lib64/libcusparse.so.12"));
+    assertThat(toolkit.folders())
+        .contains(in("/usr/local/cuda/lib64"))
+        .doesNotContain(in(site + "/nvidia/cu13/lib"));
+    // But cuDNN's number is the same for both, and the wheel's is CUDA 13's.
+    assertThat(toolkit.gpuProblem()).contains("libcudnn.so.9 is of CUDA 13, not 12");
+  }
+
+  @Test
+  void whatTheLoaderLoadsIsLookedAt() throws Exception {
+    libtorch(12);
+    wheels("/usr/local/lib/python3.12/dist-packages", 12);
+    library(UBUNTU, "libcuda.so.1");
+    Path nccl = in("/usr/local/lib/python3.12/dist-packages/nvidia/nccl/lib");
+    // This libtorch has NCCL within; its bindings alone need the library.
+    assertThat(find(T4).cuda()).containsEntry("libnccl.so.2", nccl.resolve("libnccl.so.2"));
+    assertThat(find(T4).folders()).contains(nccl);
+    Files.delete(nccl.resolve("libnccl.so.2"));
+    assertThat(find(T4).problem() + find(T4).gpuProblem()).as("one GPU does without").isEmpty();
+    assertThat(find(T4).folders()).doesNotContain(nccl);
+
+    for (Root root : Root.ALL) {
+      ElfWriter library = new ElfWriter().needs("lib-of-" + root.name());
+      if (root.name().equals("libtorch_cpu.so")) {
+        library.needs("libcudart.so.12");
+      }
+      library.write(natives.resolve(root.name()));
+    }
+    NativeLibraries lacking = find(T4);
+    for (Root root : Root.ALL) {
+      String missing = "lib-of-" + root.name();
+      assertThat(lacking.problem().contains(missing)).as(missing).isEqualTo(!root.cuda());
+      assertThat(lacking.gpuProblem().contains(missing)).as(missing).isEqualTo(!root.optional());
+    }
+  }
+
+  @Test
   void mixedVersionsAreToldApart() throws Exception {
     libtorch(13);
     String site = "/usr/local/lib/python3.12/dist-packages";
@@ -368,6 +455,34 @@ class NativeLibrariesTest {
             "glibc 2.31 is too old: libc10.so needs 2.35 or newer; libstdc++.so.6: GLIBCXX 3.4.28"
                 + " is too old: libc10.so needs 3.4.30 or newer");
     assertThat(old.gpuProblem()).startsWith("Tesla T4: glibc 2.31 is too old");
+  }
+
+  @Test
+  void aGpuThatCannotBeUsedIsRefusedUnlessCpusWillDo() throws Exception {
+    libtorch(13);
+    wheels("/usr/local/lib/python3.12/dist-packages", 13);
+    library(UBUNTU, "libcuda.so.1");
+    NativeLibraries old = find(gpu("Tesla T4", "7.5", "550.54.15"));
+    assertThatThrownBy(() -> old.refuseWhatDoesNotFit(false))
+        .isInstanceOf(IOException.class)
+        .message()
+        .startsWith("Tesla T4: driver 550.54.15 is too old")
+        .endsWith("; or train on CPUs with --allow-cpu")
+        .hasLineCount(1);
+    old.refuseWhatDoesNotFit(true);
+    assertThat(old.gpus()).isEmpty();
+    assertThat(old.javaOptions()).contains("-Dbaton.natives.cuda=false");
+    assertThat(old.summary()).startsWith("libtorch for CUDA 13 on CPUs: Tesla T4: driver");
+    find(T4).refuseWhatDoesNotFit(false);
+    find().refuseWhatDoesNotFit(false);
+
+    // What keeps it from CPUs too is no matter of GPUs.
+    system("2.31", "3.4.30");
+    assertThatThrownBy(() -> find(T4).refuseWhatDoesNotFit(true))
+        .isInstanceOf(IOException.class)
+        .message()
+        .startsWith("libtorch cannot be loaded here: glibc 2.31 is too old")
+        .hasLineCount(1);
   }
 
   @Test
