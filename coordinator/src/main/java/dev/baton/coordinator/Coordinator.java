@@ -32,6 +32,7 @@ import dev.baton.rpc.HostPort;
 import dev.baton.rpc.Pin;
 import dev.baton.rpc.TokenText;
 import io.grpc.Server;
+import io.grpc.ServerServiceDefinition;
 import io.grpc.netty.shaded.io.grpc.netty.NettyServerBuilder;
 import java.io.IOException;
 import java.net.InetSocketAddress;
@@ -356,6 +357,11 @@ public final class Coordinator implements AutoCloseable {
   /** Where the services listen. */
   public HostPort grpcAddress() {
     return grpcAddress;
+  }
+
+  /** The services that callers find, each with its methods. */
+  List<ServerServiceDefinition> services() {
+    return server.getServices();
   }
 
   /** Where HTTP is served. */

@@ -1,5 +1,6 @@
 package dev.baton.coordinator;
 
+import dev.baton.coordinator.config.CertificateFiles;
 import dev.baton.coordinator.config.CoordinatorConfig;
 import dev.baton.coordinator.config.DataDir;
 import dev.baton.coordinator.config.Encryption;
@@ -13,6 +14,7 @@ import dev.baton.v1.DatasetServiceGrpc;
 import dev.baton.v1.JobServiceGrpc;
 import dev.baton.v1.WorkerServiceGrpc;
 import io.grpc.ManagedChannel;
+import io.grpc.ServerServiceDefinition;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -37,6 +39,11 @@ final class Running implements AutoCloseable {
   }
 
   Running(Path dir, Encryption encryption) throws IOException {
+    this(dir, encryption, Optional.empty());
+  }
+
+  Running(Path dir, Encryption encryption, Optional<CertificateFiles> certificate)
+      throws IOException {
     dataDir = DataDir.open(dir);
     HostPort any = new HostPort("127.0.0.1", 0);
     coordinator =
@@ -50,7 +57,7 @@ final class Running implements AutoCloseable {
                 Optional.empty(),
                 new FileConfig(Optional.empty(), LEASES, Optional.empty()),
                 encryption,
-                Optional.empty()),
+                certificate),
             dataDir,
             InstantSource.system(),
             () -> {});
@@ -69,6 +76,10 @@ final class Running implements AutoCloseable {
 
   HostPort http() {
     return coordinator.httpAddress();
+  }
+
+  List<ServerServiceDefinition> services() {
+    return coordinator.services();
   }
 
   ManagedChannel adminChannel() {

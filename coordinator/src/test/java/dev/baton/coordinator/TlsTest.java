@@ -3,6 +3,7 @@ package dev.baton.coordinator;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.baton.coordinator.config.CertificateFiles;
 import dev.baton.coordinator.config.Encryption;
 import dev.baton.rpc.Access;
 import dev.baton.rpc.Channels;
@@ -15,6 +16,7 @@ import dev.baton.v1.AdminServiceGrpc;
 import dev.baton.v1.CreateTokenRequest;
 import dev.baton.v1.CreateTokenResponse;
 import dev.baton.v1.DatasetServiceGrpc;
+import dev.baton.v1.GetInfoRequest;
 import dev.baton.v1.JobServiceGrpc;
 import dev.baton.v1.ListWorkersRequest;
 import dev.baton.v1.WorkerServiceGrpc;
@@ -24,8 +26,10 @@ import io.grpc.ManagedChannel;
 import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
 import io.grpc.MethodDescriptor.PrototypeMarshaller;
-import io.grpc.ServiceDescriptor;
+import io.grpc.ServerMethodDefinition;
+import io.grpc.ServerServiceDefinition;
 import io.grpc.Status;
+import io.grpc.netty.shaded.io.netty.handler.ssl.util.InsecureTrustManagerFactory;
 import java.io.IOException;
 import java.net.URI;
 import java.net.http.HttpClient;
@@ -33,11 +37,18 @@ import java.net.http.HttpRequest;
 import java.net.http.HttpResponse.BodyHandlers;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.security.cert.Certificate;
 import java.time.Duration;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLException;
+import javax.net.ssl.SSLSocket;
+import okhttp3.tls.HeldCertificate;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -45,13 +56,6 @@ import org.junit.jupiter.api.io.TempDir;
 /** A whole coordinator with TLS: nothing of it answers without. */
 @Timeout(120)
 final class TlsTest {
-  private static final List<ServiceDescriptor> SERVICES =
-      List.of(
-          JobServiceGrpc.getServiceDescriptor(),
-          DatasetServiceGrpc.getServiceDescriptor(),
-          WorkerServiceGrpc.getServiceDescriptor(),
-          AdminServiceGrpc.getServiceDescriptor());
-
   @TempDir Path temp;
 
   private TokenText adminToken() throws IOException {
@@ -88,17 +92,25 @@ final class TlsTest {
       ManagedChannel plain =
           Channels.open(new Access(address, Pin.PLAIN, token.secret()), Proxies.NONE);
       try {
-        int methods = 0;
-        for (ServiceDescriptor service : SERVICES) {
-          for (MethodDescriptor<?, ?> method : service.getMethods()) {
+        Set<String> tried = new HashSet<>();
+        for (ServerServiceDefinition service : running.services()) {
+          for (ServerMethodDefinition<?, ?> served : service.getMethods()) {
+            MethodDescriptor<?, ?> method = served.getMethodDescriptor();
             plain.resetConnectBackoff();
             assertThat(call(plain, method).getCode())
                 .as(method.getFullMethodName())
                 .isEqualTo(Status.Code.UNAVAILABLE);
-            methods++;
+            tried.add(method.getFullMethodName());
           }
         }
-        assertThat(methods).isGreaterThan(15);
+        // What the server says that it serves is not too little.
+        assertThat(tried)
+            .hasSizeGreaterThan(15)
+            .contains(
+                JobServiceGrpc.getSubmitJobMethod().getFullMethodName(),
+                DatasetServiceGrpc.getListDatasetsMethod().getFullMethodName(),
+                WorkerServiceGrpc.getSessionMethod().getFullMethodName(),
+                AdminServiceGrpc.getCreateTokenMethod().getFullMethodName());
       } finally {
         plain.shutdownNow();
       }
@@ -134,6 +146,52 @@ final class TlsTest {
             .isInstanceOf(SSLException.class);
       }
     }
+  }
+
+  /** What a server shows to whoever connects. */
+  private static List<Certificate> shown(HostPort address) throws Exception {
+    SSLContext any = SSLContext.getInstance("TLS");
+    any.init(null, InsecureTrustManagerFactory.INSTANCE.getTrustManagers(), null);
+    try (SSLSocket socket =
+        (SSLSocket) any.getSocketFactory().createSocket(address.host(), address.port())) {
+      socket.setSoTimeout(20_000);
+      socket.startHandshake();
+      return List.of(socket.getSession().getPeerCertificates());
+    }
+  }
+
+  @Test
+  void everyPortShowsTheOperatorsCertificate() throws Exception {
+    HeldCertificate authority = new HeldCertificate.Builder().certificateAuthority(0).build();
+    HeldCertificate own =
+        new HeldCertificate.Builder()
+            .signedBy(authority)
+            .rsa2048()
+            .addSubjectAlternativeName("train.example")
+            .build();
+    var files =
+        new CertificateFiles(
+            Files.writeString(
+                temp.resolve("own.pem"), own.certificatePem() + authority.certificatePem()),
+            Files.writeString(temp.resolve("own.key"), own.privateKeyPkcs8Pem()));
+    // Loopback alone: the certificate itself asks for TLS.
+    try (var running =
+        new Running(temp.resolve("data"), Encryption.WHERE_NEEDED, Optional.of(files))) {
+      URI objects =
+          URI.create(
+              running.admin().getInfo(GetInfoRequest.getDefaultInstance()).getProbe().getUrl());
+      assertThat(objects.getScheme()).isEqualTo("https");
+      HostPort grpc = HostPort.parse(running.address());
+      for (HostPort port :
+          List.of(grpc, running.http(), new HostPort("127.0.0.1", objects.getPort()))) {
+        assertThat(shown(port))
+            .as("%s", port)
+            .containsExactly(own.certificate(), authority.certificate());
+      }
+      assertThat(adminToken().coordinator())
+          .contains(new TokenText.Origin(Pin.of(own.keyPair().getPublic()), grpc));
+    }
+    assertThat(temp.resolve("data/tls.pem")).as("a key that nobody asked for").doesNotExist();
   }
 
   @Test
