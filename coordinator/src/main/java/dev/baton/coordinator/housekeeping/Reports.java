@@ -115,7 +115,9 @@ public final class Reports {
   // By way of a file: a long job's points are more than memory holds.
   private Optional<ArtifactRecord> put(String jobId, String name) throws ObjectStoreException {
     try {
-      Path draft = Files.createTempFile("report", "");
+      // Asked for each time: the coordinator sets it after the JVM's start, to a folder of its own.
+      Path drafts = Path.of(System.getProperty("java.io.tmpdir"));
+      Path draft = Files.createTempFile(drafts, "report", "");
       try {
         MessageDigest digest = sha256();
         try (var out =

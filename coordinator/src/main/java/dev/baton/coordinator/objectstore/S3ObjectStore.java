@@ -79,7 +79,8 @@ abstract sealed class S3ObjectStore implements ObjectStore permits EmbeddedS3, F
           "EntityTooSmall",
           "BadDigest",
           "InvalidRequest",
-          "XAmzContentSHA256Mismatch");
+          "XAmzContentSHA256Mismatch",
+          "XAmzContentChecksumMismatch");
   private static final Set<String> FULL =
       Set.of("XMinioStorageFull", "QuotaExceeded", "InsufficientStorage", "InsufficientCapacity");
 
