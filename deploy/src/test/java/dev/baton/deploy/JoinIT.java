@@ -206,7 +206,8 @@ class JoinIT {
       damage.write("not what was built".getBytes(StandardCharsets.US_ASCII));
     }
     LocalCluster cluster = coordinator(releases);
-    List<String> before = strayFiles();
+    // They are told by their owner: another user's, not those of everything else that runs here.
+    List<String> before = ROOT ? strayFiles() : List.of();
     String line = JoinLine.of(cluster);
 
     Pasted damaged = paste(line);
@@ -218,8 +219,8 @@ class JoinIT {
     Files.copy(archive(), served, StandardCopyOption.REPLACE_EXISTING);
     double seconds = secondsToFirstStep(cluster, line);
     System.out.printf("pasted line to first step, loopback: %.1f s%n", seconds);
-    // The target is 20 s, on a machine that does nothing else.
-    assertThat(seconds).isLessThan(60);
+    // The goal is 20 s on a machine that does nothing else; here other tests run beside this one.
+    assertThat(seconds).isLessThan(30);
 
     Path work = JoinLine.work(home);
     assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(work.resolve("token"))))
@@ -240,9 +241,10 @@ class JoinIT {
     assertThat(work.resolve("token")).doesNotExist();
 
     assertThat(homeFiles()).containsExactly("baton-worker");
-    assertThat(strayFiles()).isEqualTo(before);
     assertThat(paste("rm -rf " + work).exit()).isZero();
     assertThat(homeFiles()).isEmpty();
+    assumeTrue(ROOT, "files left elsewhere are told by their owner, which takes root");
+    assertThat(strayFiles()).isEqualTo(before);
   }
 
   @Test
@@ -257,9 +259,11 @@ class JoinIT {
       assertThat(line).contains("https://coordinator.invalid:", "--pinnedpubkey sha256//");
       String proxyUrl = "HTTPS_PROXY=http://me:p%40ss@127.0.0.1:" + proxy.port();
       double seconds = secondsToFirstStep(cluster, line, proxyUrl);
-      System.out.printf("pasted line to first step, TLS, %d Mbit/s: %.1f s%n", MEGABITS, seconds);
-      // The target is 60 s at 50 Mbit/s, on a machine that does nothing else.
-      assertThat(seconds).isLessThan(120);
+      double at50 = seconds + secondsOnLine(size, 50) - secondsOnLine(size, MEGABITS);
+      System.out.printf(
+          "pasted line to first step, TLS, %d Mbit/s: %.1f s; at 50 Mbit/s: %.1f s%n",
+          MEGABITS, seconds, at50);
+      assertThat(at50).as("%.1f s at %d Mbit/s", seconds, MEGABITS).isLessThan(60);
       // HTTP, gRPC and the object store.
       assertThat(Set.copyOf(proxy.tunnels())).hasSize(3);
       assertThat(proxy.refused()).isEmpty();
@@ -290,6 +294,10 @@ class JoinIT {
     assertThat(plain.output()).startsWith("curl: ");
     assertThat(plain.said()).isEmpty();
     assertThat(homeFiles()).isEmpty();
+  }
+
+  private static double secondsOnLine(long bytes, long megabits) {
+    return bytes * 8 / (megabits * 1e6);
   }
 
   private static Path archive() throws IOException {
