@@ -25,7 +25,7 @@ class NatIT {
         optimizer: {adam: {lr: 0.1}}
         loss: mse
         seed: 7
-      checkpoint: {interval: 1h}
+      checkpoint: {interval: 1s}
       """;
 
   private static final Duration LIMIT = Duration.ofMinutes(4);
@@ -48,28 +48,53 @@ class NatIT {
               network.at("home1", List.of("timeout", "2", "bash", "-c", "</dev/tcp/10.77.2.2/9")));
       assertThat(across.exit()).isNotZero();
       assertThat(across.text()).as("nobody is reached who could refuse").doesNotContain("refused");
-      handOver(cluster, one, two);
+      if (network.translated()) {
+        // What the server sees of the workers is their routers.
+        Result peers =
+            Namespaces.run(
+                network.at(
+                    "server", List.of("ss", "-Htn", "state", "established", "sport = 7070")));
+        assertThat(peers.text())
+            .contains("198.51.100.11", "198.51.100.12")
+            .doesNotContain("10.77.");
+      }
+      move(cluster, one, two);
     }
   }
 
-  private static void handOver(NamespaceCluster cluster, Daemon one, Daemon two) throws Exception {
+  /** SIGTERM to whoever has the job, then, once there is another again, kill -9 to the next. */
+  private static void move(NamespaceCluster cluster, Daemon one, Daemon two) throws Exception {
     String job = cluster.submit(JOB);
-    Daemon holder;
+    Daemon first;
+    Daemon second;
     try (Watch watch = cluster.watch(job)) {
-      holder = watch.awaitReplicas(0, 1, LIMIT).contains(one.name()) ? one : two;
-      assertThat(holder.terminate(Duration.ofSeconds(60))).isZero();
+      first = watch.awaitReplicas(0, 1, LIMIT).contains(one.name()) ? one : two;
+      second = first == one ? two : one;
+      assertThat(first.terminate(Duration.ofSeconds(60))).isZero();
+      int left = watch.mark();
+      Daemon unused = cluster.startWorker(first.name());
+      watch.await(
+          left,
+          LIMIT,
+          event -> Watch.isStep(event) && event.at("/workers/0").asText().equals(second.name()));
+      watch.await(watch.mark(), LIMIT, Watch::isCheckpoint);
+      second.kill();
     }
     cluster.baton("wait", job, "--timeout", LIMIT.toSeconds() + "s");
     JsonNode end = cluster.show(job);
     assertThat(end.get("state").asText()).as("%s", end).isEqualTo("SUCCEEDED");
-    assertThat(end.get("attempts")).as("%s", end).hasSize(2);
-    assertThat(end.at("/attempts/0/workers/0").asText()).isEqualTo(holder.name());
-    assertThat(end.at("/attempts/1/workers/0").asText())
-        .isEqualTo(holder == one ? two.name() : one.name());
+    assertThat(end.get("attempts")).as("%s", end).hasSize(3);
+    assertThat(end.at("/attempts/0/workers/0").asText()).isEqualTo(first.name());
+    assertThat(end.at("/attempts/1/workers/0").asText()).isEqualTo(second.name());
+    assertThat(end.at("/attempts/2/workers/0").asText()).isEqualTo(first.name());
     long handedOver = end.at("/attempts/0/last_step").asLong();
     assertThat(handedOver).isPositive();
     assertThat(end.at("/attempts/1/first_step").asLong())
         .as("no step is lost: %s", end)
         .isEqualTo(handedOver + 1);
+    assertThat(end.at("/attempts/2/first_step").asLong())
+        .as("a checkpoint of the second attempt was read from behind NAT: %s", end)
+        .isGreaterThan(handedOver + 1)
+        .isLessThanOrEqualTo(end.at("/attempts/1/last_step").asLong() + 1);
   }
 }
