@@ -20,7 +20,6 @@ final class ReleaseArchives {
   static synchronized Path build() throws IOException, InterruptedException {
     assumeTrue(hasJdk(), "no Temurin JDK to make a runtime from");
     Path folder = LocalCluster.root().resolve("deploy/target/test-release");
-    Path log = LocalCluster.root().resolve("deploy/target/test-release.log");
     // Tests run in several processes.
     try (FileChannel channel =
             FileChannel.open(
@@ -28,9 +27,14 @@ final class ReleaseArchives {
                 StandardOpenOption.CREATE,
                 StandardOpenOption.WRITE);
         FileLock lock = channel.lock()) {
-      build(folder, log);
+      build(folder, log());
     }
     return folder;
+  }
+
+  /** What {@code deploy/release} said. */
+  static Path log() {
+    return LocalCluster.root().resolve("deploy/target/test-release.log");
   }
 
   private static void build(Path folder, Path log) throws IOException, InterruptedException {

@@ -13,11 +13,13 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Random;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.TimeUnit;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.AfterEach;
@@ -65,6 +67,7 @@ class ReleaseIT {
     Path archives = ReleaseArchives.build();
     delete(DIR);
     unpacked = Files.createDirectories(DIR.resolve("unpacked"));
+    assertThatSizesAreSaid(archives);
     run(archives, "sha256sum", "--quiet", "-c", "SHA256SUMS");
     for (Path archive : list(archives, ".tar.gz")) {
       run(unpacked, "tar", "-xzf", archive.toString());
@@ -102,6 +105,19 @@ class ReleaseIT {
 
   private static void delete(Path folder) throws IOException, InterruptedException {
     run(Path.of("/"), "rm", "-rf", folder.toString());
+  }
+
+  private static void assertThatSizesAreSaid(Path archives) throws IOException {
+    List<String> said = Files.readAllLines(ReleaseArchives.log());
+    for (Path archive : list(archives, ".tar.gz")) {
+      String size = String.format(Locale.ROOT, "%.1f MB", Files.size(archive) / 1e6);
+      assertThat(said)
+          .filteredOn(line -> line.startsWith(archive.getFileName() + " "))
+          .singleElement()
+          .asString()
+          .matches(".* +" + Pattern.quote(size) + ", unpacked +[1-9]\\d* MB");
+    }
+    assertThat(list(archives, ".tar.gz")).hasSize(3);
   }
 
   private static Path launcher(String archive) throws IOException {
@@ -269,6 +285,18 @@ class ReleaseIT {
                     ".*/(ld-linux-x86-64|lib(c|m|dl|rt|pthread|util|stdc\\+\\+|gcc_s|nss_\\w+"
                         + "|resolv))[.-].*"));
     client(as, "cancel", job);
+
+    // One that ends by itself, and whose model comes back.
+    Path shortJob = DIR.resolve("short.yaml");
+    Files.writeString(shortJob, JOB.replace("epochs: 1000000", "max_steps: 5"));
+    String brief = client(as, "submit", shortJob.toString());
+    client(as, "wait", brief, "--timeout", LIMIT.toSeconds() + "s");
+    assertThat(show(as, brief).at("/state").asText()).isEqualTo("SUCCEEDED");
+    Path model = DIR.resolve("model.pth");
+    client(as, "artifacts", "get", brief, "model.pth", "-O", model.toString());
+    // A zip file, as PyTorch writes them: LeNet's 62,006 parameters (with 10 classes), and more.
+    assertThat(Files.readAllBytes(model)).startsWith('P', 'K').hasSizeGreaterThan(200_000);
+
     assertThat(worker.terminate(LIMIT)).isZero();
     coordinator.terminate(LIMIT);
 
