@@ -13,7 +13,7 @@ import java.util.List;
 import java.util.Map;
 
 /** Writes the smallest shared libraries that the dynamic linker could read about. */
-final class ElfWriter {
+public final class ElfWriter {
   private static final int BASE = 0x10000;
   private static final int HEADERS = 64 + 2 * 56;
 
@@ -23,7 +23,7 @@ final class ElfWriter {
   private final Map<String, List<String>> versionsNeeded = new LinkedHashMap<>();
   private final List<String> versionsDefined = new ArrayList<>();
 
-  ElfWriter() {
+  public ElfWriter() {
     strings.write(0);
   }
 
@@ -32,7 +32,7 @@ final class ElfWriter {
     return this;
   }
 
-  ElfWriter needs(String... names) {
+  public ElfWriter needs(String... names) {
     for (String name : names) {
       dynamic.add(new long[] {1, string(name)});
     }
@@ -128,7 +128,7 @@ final class ElfWriter {
     return out.array();
   }
 
-  void write(Path file) throws IOException {
+  public void write(Path file) throws IOException {
     Files.createDirectories(file.toAbsolutePath().getParent());
     Files.write(file, bytes());
   }
