@@ -379,11 +379,12 @@ final class ReplicaGroup implements AutoCloseable {
    * in rank order.
    *
    * @param out one-dimensional
-   * @param outSplits elements that come from each rank
-   * @param inSplits elements that go to each rank
+   * @param outSplits elements that come from each rank; none: as many from each
+   * @param inSplits elements that go to each rank; none: as many to each
    */
   Pending allToAll(Tensor out, Tensor in, LongVector outSplits, LongVector inSplits) {
-    bytesSent += (in.numel() - inSplits.get(rank)) * in.element_size();
+    long own = inSplits.empty() ? in.numel() / size : inSplits.get(rank);
+    bytesSent += (in.numel() - own) * in.element_size();
     return begin("all-to-all", () -> backend.alltoall_base(out, in, outSplits, inSplits));
   }
 
