@@ -90,7 +90,10 @@ public final class TrainerEnvironment {
     return all;
   }
 
-  /** Options of the child's JVM, besides heap size and class path. */
+  /**
+   * Options of the child's JVM, besides heap size and class path; those that the environment's
+   * BATON_TRAINER_JAVA_OPTS names come last, and win.
+   */
   public static List<String> javaOptions() {
     List<String> options = new ArrayList<>();
     // The heap is small and short-lived; its collector should not compete with the step.
@@ -102,6 +105,10 @@ public final class TrainerEnvironment {
     if (Runtime.version().feature() >= 24) { // newer JVMs warn of what JavaCPP and protobuf do
       options.add("--enable-native-access=ALL-UNNAMED");
       options.add("--sun-misc-unsafe-memory-access=allow");
+    }
+    String more = System.getenv("BATON_TRAINER_JAVA_OPTS");
+    if (more != null && !more.isBlank()) {
+      options.addAll(List.of(more.strip().split("\\s+")));
     }
     return options;
   }
