@@ -122,8 +122,13 @@ final class GpuCheck {
   private void part(String name, Part part) throws InterruptedException {
     try {
       part.run();
-    } catch (IOException | RuntimeException e) {
+    } catch (IOException e) {
+      // What broke has said why itself.
       failures.add(name + ": " + e.getMessage());
+      System.err.println(name + ": " + e.getMessage());
+    } catch (RuntimeException e) {
+      // The check's own fault.
+      failures.add(name + ": " + e);
       e.printStackTrace();
     }
   }

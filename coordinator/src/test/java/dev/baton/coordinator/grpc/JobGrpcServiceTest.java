@@ -5,7 +5,6 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.baton.coordinator.core.ArtifactRecord;
 import dev.baton.coordinator.core.CoordinatorException;
-import dev.baton.coordinator.core.Effect;
 import dev.baton.coordinator.core.End;
 import dev.baton.coordinator.core.Failures;
 import dev.baton.coordinator.core.Job;
@@ -25,6 +24,7 @@ import dev.baton.coordinator.loop.CoreLoop;
 import dev.baton.coordinator.objectstore.EmbeddedS3;
 import dev.baton.coordinator.testing.ForwardingObjectStore;
 import dev.baton.coordinator.testing.InMemoryStores;
+import dev.baton.coordinator.testing.QuietBinding;
 import dev.baton.rpc.HostPort;
 import dev.baton.v1.Artifact;
 import dev.baton.v1.DownloadArtifactRequest;
@@ -92,7 +92,7 @@ final class JobGrpcServiceTest {
         new CoreLoop<>(
             database,
             new Scheduler(stores, LeasePolicy.DEFAULT, new Random(1)),
-            new Nothing(),
+            new QuietBinding(),
             () -> new Now(0, 0),
             () -> {});
     service =
@@ -128,25 +128,6 @@ final class JobGrpcServiceTest {
   @AfterEach
   void close() {
     full.close();
-  }
-
-  private static final class Nothing implements CoreLoop.Binding<Scheduler> {
-    @Override
-    public void start(Scheduler core, Now now) {}
-
-    @Override
-    public void reload(Scheduler core, Now now) {}
-
-    @Override
-    public void tick(Scheduler core, Now now) {}
-
-    @Override
-    public List<Effect> takeEffects(Scheduler core) {
-      return List.of();
-    }
-
-    @Override
-    public void deliver(Effect effect) {}
   }
 
   private FakeReader<DownloadTicket> download(String name) {

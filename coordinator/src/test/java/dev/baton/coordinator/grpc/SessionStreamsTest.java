@@ -2,7 +2,6 @@ package dev.baton.coordinator.grpc;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.baton.coordinator.core.Effect;
 import dev.baton.coordinator.core.LeasePolicy;
 import dev.baton.coordinator.core.Now;
 import dev.baton.coordinator.core.ObjectStore;
@@ -11,6 +10,7 @@ import dev.baton.coordinator.core.Stores;
 import dev.baton.coordinator.loop.CoreLoop;
 import dev.baton.coordinator.objectstore.EmbeddedS3;
 import dev.baton.coordinator.testing.InMemoryStores;
+import dev.baton.coordinator.testing.QuietBinding;
 import dev.baton.rpc.HostPort;
 import dev.baton.v1.CoordinatorMessage;
 import dev.baton.v1.Hello;
@@ -19,7 +19,6 @@ import dev.baton.v1.WorkerMessage;
 import io.grpc.stub.StreamObserver;
 import java.nio.file.Path;
 import java.time.InstantSource;
-import java.util.List;
 import java.util.Optional;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
@@ -68,7 +67,7 @@ final class SessionStreamsTest {
             new CoreLoop<>(
                 database,
                 new Scheduler(stores, LeasePolicy.DEFAULT, new Random(1)),
-                new Silent(),
+                new QuietBinding(),
                 () -> new Now(System.nanoTime(), 1),
                 () -> {})) {
       var service =
@@ -105,26 +104,5 @@ final class SessionStreamsTest {
       assertThat(worker.completed).isTrue();
       assertThat(streams.size()).isZero();
     }
-  }
-
-  private static final class Silent implements CoreLoop.Binding<Scheduler> {
-    @Override
-    public void start(Scheduler core, Now now) {
-      core.start(now);
-    }
-
-    @Override
-    public void reload(Scheduler core, Now now) {}
-
-    @Override
-    public void tick(Scheduler core, Now now) {}
-
-    @Override
-    public List<Effect> takeEffects(Scheduler core) {
-      return List.of();
-    }
-
-    @Override
-    public void deliver(Effect effect) {}
   }
 }

@@ -2,7 +2,6 @@ package dev.baton.coordinator.housekeeping;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.baton.coordinator.core.Effect;
 import dev.baton.coordinator.core.Failures;
 import dev.baton.coordinator.core.Job;
 import dev.baton.coordinator.core.JobState;
@@ -23,6 +22,7 @@ import dev.baton.coordinator.objectstore.EmbeddedS3;
 import dev.baton.coordinator.store.Readers;
 import dev.baton.coordinator.store.SqliteDatabase;
 import dev.baton.coordinator.testing.ForwardingObjectStore;
+import dev.baton.coordinator.testing.QuietBinding;
 import dev.baton.rpc.HostPort;
 import dev.baton.v1.JobSpec;
 import dev.baton.v1.Progress;
@@ -85,7 +85,7 @@ final class HousekeeperTest {
         new CoreLoop<>(
             database,
             new Scheduler(database.stores(), LeasePolicy.DEFAULT, new Random(1)),
-            new Binding(),
+            new QuietBinding(),
             () -> new Now(System.nanoTime(), time.toEpochMilli()),
             () -> {});
     loop.load();
@@ -104,29 +104,6 @@ final class HousekeeperTest {
     objects.close();
     readers.close();
     database.close();
-  }
-
-  private static final class Binding implements CoreLoop.Binding<Scheduler> {
-    @Override
-    public void start(Scheduler core, Now now) {
-      core.start(now);
-    }
-
-    @Override
-    public void reload(Scheduler core, Now now) {
-      core.reload(now);
-    }
-
-    @Override
-    public void tick(Scheduler core, Now now) {}
-
-    @Override
-    public List<Effect> takeEffects(Scheduler core) {
-      return core.drainEffects();
-    }
-
-    @Override
-    public void deliver(Effect effect) {}
   }
 
   private void write(Consumer<Stores> change) {

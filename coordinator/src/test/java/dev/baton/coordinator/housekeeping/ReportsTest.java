@@ -3,7 +3,6 @@ package dev.baton.coordinator.housekeeping;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.baton.coordinator.core.ArtifactRecord;
-import dev.baton.coordinator.core.Effect;
 import dev.baton.coordinator.core.End;
 import dev.baton.coordinator.core.Failures;
 import dev.baton.coordinator.core.Job;
@@ -17,6 +16,7 @@ import dev.baton.coordinator.loop.CoreLoop;
 import dev.baton.coordinator.objectstore.EmbeddedS3;
 import dev.baton.coordinator.store.Readers;
 import dev.baton.coordinator.store.SqliteDatabase;
+import dev.baton.coordinator.testing.QuietBinding;
 import dev.baton.rpc.HostPort;
 import dev.baton.v1.JobSpec;
 import dev.baton.v1.MetricPoint;
@@ -78,7 +78,7 @@ final class ReportsTest {
             new CoreLoop<>(
                 database,
                 new Scheduler(database.stores(), LeasePolicy.DEFAULT, new Random(1)),
-                new Nothing(),
+                new QuietBinding(),
                 () -> new Now(System.nanoTime(), 1),
                 () -> {})) {
       fill(database);
@@ -126,24 +126,5 @@ final class ReportsTest {
       }
     }
     database.commit();
-  }
-
-  private static final class Nothing implements CoreLoop.Binding<Scheduler> {
-    @Override
-    public void start(Scheduler core, Now now) {}
-
-    @Override
-    public void reload(Scheduler core, Now now) {}
-
-    @Override
-    public void tick(Scheduler core, Now now) {}
-
-    @Override
-    public List<Effect> takeEffects(Scheduler core) {
-      return List.of();
-    }
-
-    @Override
-    public void deliver(Effect effect) {}
   }
 }

@@ -224,9 +224,8 @@ public final class DatasetCache {
     }
   }
 
-  // False where it is in use, perhaps since a moment ago. Out of the way in one step, so that
-  // nobody
-  // finds it whole while it goes.
+  // False where it is in use, perhaps since a moment ago. It goes out of the way in one step:
+  // nobody finds it whole while it is deleted.
   private boolean discard(Entry entry) throws IOException {
     Path old = entry.path().resolveSibling("old-" + UUID.randomUUID());
     synchronized (uses) {
